@@ -20,12 +20,13 @@ const killAfter = 5 * time.Second
 
 // Cmd is a command to run. Only Argv is required.
 type Cmd struct {
-	Argv   []string
-	Dir    string
-	Env    []string // KEY=value, complete; nil inherits the caller's
-	Stdin  io.Reader
-	Stdout io.Writer // nil: kept, and shown only in the error of a failed run
-	Stderr io.Writer // nil: likewise
+	Argv  []string
+	Dir   string
+	Env   []string // KEY=value, complete; nil inherits the caller's
+	Stdin io.Reader
+	// Where output goes. nil keeps it and shows its end only in the error of a
+	// failed run; Tee(w) keeps it and passes it on.
+	Stdout, Stderr io.Writer
 }
 
 // Error reports a command that could not be started or did not exit with 0.
@@ -109,8 +110,11 @@ func needsQuote(r rune) bool {
 }
 
 func orKeep(w io.Writer, kept *tail) io.Writer {
-	if w == nil {
+	switch w := w.(type) {
+	case nil:
 		return kept
+	case tee:
+		return io.MultiWriter(kept, w.Writer)
 	}
 	return w
 }

@@ -2,6 +2,7 @@ package process
 
 import (
 	"bytes"
+	"io"
 	"sync"
 )
 
@@ -35,3 +36,9 @@ func (t *tail) String() string {
 	}
 	return string(bytes.TrimSpace(b))
 }
+
+// Tee returns a writer for Cmd's Stdout or Stderr that passes the output on to
+// w and still keeps its end for the error.
+func Tee(w io.Writer) io.Writer { return tee{w} }
+
+type tee struct{ io.Writer }

@@ -1,0 +1,57 @@
+#!/bin/bash
+# Turns a minimal Debian into what a Raspberry Pi OS Lite image is to its user.
+# Runs in the chroot. Environment: PARTUUID_PREFIX, the MBR disk identifier.
+set -Eeuo pipefail
+
+# Raspberry Pi OS names partitions by PARTUUID in both of these.
+cat >/etc/fstab <<FSTAB
+proc            /proc           proc    defaults          0       0
+PARTUUID=$PARTUUID_PREFIX-01  /boot/firmware  vfat    defaults          0       2
+PARTUUID=$PARTUUID_PREFIX-02  /               ext4    defaults,noatime  0       1
+FSTAB
+cat >/etc/default/raspi-firmware <<FIRMWARE
+ROOTPART="PARTUUID=$PARTUUID_PREFIX-02 rootfstype=ext4"
+CONSOLES="serial0,115200 tty1"
+FIRMWARE
+mkdir -p /boot/firmware
+
+# Interfaces keep the kernel's names, eth0 and wlan0.
+mkdir -p /etc/systemd/network
+ln -sf /dev/null /etc/systemd/network/99-default.link
+
+# cloud-init reads what Raspberry Pi Imager writes to the boot partition.
+mkdir -p /etc/cloud/cloud.cfg.d
+cat >/etc/cloud/cloud.cfg.d/99_raspberry-pi.cfg <<CLOUD
+datasource_list: [ NoCloud, None ]
+datasource:
+  NoCloud:
+    seedfrom: file:///boot/firmware/
+CLOUD
+
+printf '%s\n' 'man-db man-db/auto-update boolean false' | debconf-set-selections
+
+packages=(
+  # the system
+  systemd-sysv dbus udev kmod libpam-systemd sudo locales tzdata less nano
+  e2fsprogs fdisk dosfstools ca-certificates curl zstd psmisc procps
+  # the network
+  network-manager openssh-server iproute2 iputils-ping netbase
+  wpasupplicant rfkill iw wireless-regdb
+  # first-boot customisation
+  cloud-init
+  # kernel and firmware of the Raspberry Pi
+  initramfs-tools linux-image-arm64 raspi-firmware firmware-brcm80211
+)
+apt-get update
+apt-get install --yes --no-install-recommends "${packages[@]}"
+
+for file in user-data meta-data network-config; do
+  [[ -e /boot/firmware/$file ]] || printf '# Raspberry Pi Imager replaces this file.\n' >"/boot/firmware/$file"
+done
+printf 'instance-id: base-image\n' >>/boot/firmware/meta-data
+sed -i '1i #cloud-config' /boot/firmware/user-data
+
+apt-get clean
+rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_*_key*
+: >/etc/machine-id
+rm -f /var/lib/dbus/machine-id

@@ -1,0 +1,97 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+)
+
+// FAT is what identifies the boot file system.
+type FAT struct {
+	Label string
+	ID    uint32 // volume serial number
+}
+
+// Ext4 is what identifies the root file system and what it may use.
+type Ext4 struct {
+	Label     string
+	UUID      string
+	Features  []string // as dumpe2fs names them, without those that only tell a state
+	InodeSize string   // bytes
+	HashSeed  string   // a UUID
+}
+
+// ReadFAT reads the identity of the FAT file system in partition p of img.
+func ReadFAT(ctx context.Context, img string, p Partition) (FAT, error) {
+	tags, err := probe(ctx, img, p)
+	if err != nil {
+		return FAT{}, err
+	}
+	if tags["TYPE"] != "vfat" {
+		return FAT{}, fmt.Errorf("boot partition of %s: found %q, want a FAT file system", img, tags["TYPE"])
+	}
+	var id uint32
+	if _, err := fmt.Sscanf(strings.ReplaceAll(tags["UUID"], "-", ""), "%x", &id); err != nil {
+		return FAT{}, fmt.Errorf("boot partition of %s: volume id %q: %w", img, tags["UUID"], err)
+	}
+	return FAT{Label: tags["LABEL"], ID: id}, nil
+}
+
+func probe(ctx context.Context, img string, p Partition) (map[string]string, error) {
+	out, err := process.Output(ctx, "blkid", "--probe", "--output", "export",
+		"--offset", fmt.Sprint(p.Start), "--size", fmt.Sprint(p.Size), img)
+	if err != nil {
+		return nil, fmt.Errorf("looking for a file system at byte %d of %s: %w", p.Start, img, err)
+	}
+	tags := map[string]string{}
+	for line := range strings.Lines(out) {
+		if k, v, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
+			tags[k] = v
+		}
+	}
+	return tags, nil
+}
+
+// ReadExt4 reads the superblock of the ext4 file system in partition p of img.
+func ReadExt4(ctx context.Context, img string, p Partition) (Ext4, error) {
+	header, err := superblock(ctx, img, p)
+	if err != nil {
+		return Ext4{}, err
+	}
+	return parseExt4(header), nil
+}
+
+func superblock(ctx context.Context, img string, p Partition) (map[string]string, error) {
+	out, err := process.Output(ctx, "dumpe2fs", "-h", at(img, p))
+	if err != nil {
+		return nil, fmt.Errorf("reading the root file system of %s: %w", img, err)
+	}
+	header := map[string]string{}
+	for line := range strings.Lines(out) {
+		if k, v, ok := strings.Cut(line, ":"); ok {
+			header[k] = strings.TrimSpace(v)
+		}
+	}
+	return header, nil
+}
+
+func parseExt4(header map[string]string) Ext4 {
+	fs := Ext4{
+		UUID:      header["Filesystem UUID"],
+		InodeSize: header["Inode size"],
+		HashSeed:  header["Directory Hash Seed"],
+		Features: slices.DeleteFunc(strings.Fields(header["Filesystem features"]), func(f string) bool {
+			return f == "needs_recovery" || f == "orphan_present"
+		}),
+	}
+	if label := header["Filesystem volume name"]; label != "<none>" {
+		fs.Label = label
+	}
+	return fs
+}
+
+// at names a file system inside an image the way e2fsprogs reads it.
+func at(img string, p Partition) string { return fmt.Sprintf("%s?offset=%d", img, p.Start) }

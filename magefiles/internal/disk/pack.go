@@ -1,0 +1,236 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+)
+
+// Layout says what a new image looks like. The root partition starts where
+// the boot partition ends.
+type Layout struct {
+	ID        uint32 // MBR disk identifier
+	BootStart int64  // bytes
+	BootSize  int64  // bytes
+	BootType  string // MBR partition type
+	Boot      FAT
+	Root      Ext4
+	Headroom  int64     // bytes left free in the root file system
+	Time      time.Time // of everything that carries a time of its own
+}
+
+// Source shows the files of an image to commands: RootDir and BootDir exist
+// only for a command that was passed through Argv.
+type Source interface {
+	Argv(argv ...string) []string
+	RootDir() string
+	BootDir() string
+}
+
+const (
+	blockSize = 4096
+	eraseSize = 4 << 20 // bytes; images end on a multiple of it, as SD cards erase
+)
+
+// Pack writes an image of l with the files of src into the new file img. What
+// a failed attempt has written stays: img is the caller's to rename or remove.
+//
+// The root file system is made twice if its first size, an estimate, leaves
+// more or less free than the headroom: mke2fs takes seconds, and a smaller
+// image is written to every card.
+func Pack(ctx context.Context, l Layout, src Source, img string) error {
+	use, err := measure(ctx, src)
+	if err != nil {
+		return fmt.Errorf("measuring the root file system: %w", err)
+	}
+	size := estimate(use, l.Headroom)
+	for attempt := 1; ; attempt++ {
+		if err := l.packOnce(ctx, src, img, size, use.inodes); err != nil {
+			return err
+		}
+		free, err := freeBytes(ctx, img, l.root(size))
+		if err != nil {
+			return err
+		}
+		surplus := free - l.Headroom
+		if attempt == 3 || (surplus >= 0 && surplus < 2*eraseSize) {
+			if surplus < 0 {
+				return fmt.Errorf("the root file system of %s has %d bytes free, want %d", img, free, l.Headroom)
+			}
+			break
+		}
+		size = roundUp(size-surplus+eraseSize/2, eraseSize)
+	}
+	return check(ctx, img, l.root(size))
+}
+
+func (l Layout) boot() Partition { return Partition{l.BootStart, l.BootSize, l.BootType} }
+
+func (l Layout) root(size int64) Partition {
+	return Partition{l.BootStart + l.BootSize, size, "83"}
+}
+
+func (l Layout) packOnce(ctx context.Context, src Source, img string, size, inodes int64) error {
+	boot, root := l.boot(), l.root(size)
+	f, err := os.Create(img)
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(root.Start + root.Size); err != nil {
+		f.Close()
+		return fmt.Errorf("sizing %s: %w", img, err)
+	}
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := (Table{l.ID, []Partition{boot, root}}).write(ctx, img); err != nil {
+		return err
+	}
+	env := l.env()
+	for _, step := range []struct {
+		what string
+		argv []string
+	}{
+		{"making the boot file system", mkfatArgv(l.Boot, boot, img)},
+		{"filling the boot file system", src.Argv(fillBootArgv(src.BootDir(), boot, img)...)},
+		{"making the root file system", src.Argv(mke2fsArgv(l.Root, root, inodes, src.RootDir(), img)...)},
+	} {
+		if err := (process.Cmd{Argv: step.argv, Env: env}).Run(ctx); err != nil {
+			return fmt.Errorf("%s of %s: %w", step.what, img, err)
+		}
+	}
+	return nil
+}
+
+func (l Layout) env() []string {
+	epoch := strconv.FormatInt(l.Time.Unix(), 10)
+	// e2fsprogs before 1.47.1 knows only the second name.
+	return append(mtoolsEnv(), "SOURCE_DATE_EPOCH="+epoch, "E2FSPROGS_FAKE_TIME="+epoch)
+}
+
+func mkfatArgv(fat FAT, p Partition, img string) []string {
+	return []string{
+		"mkfs.vfat", "-F", "32", "--invariant", "-n", fat.Label, "-i", fmt.Sprintf("%08x", fat.ID),
+		"--offset", fmt.Sprint(p.Start / SectorSize), img, fmt.Sprint(p.Size / 1024),
+	}
+}
+
+// The shell sorts what it copies, so that the same files land in the same order.
+func fillBootArgv(dir string, p Partition, img string) []string {
+	return []string{
+		"sh", "-euc", `cd "$1"; set -- "$2" ./*; image=$1; shift; [ "$*" = "./*" ] || exec mcopy -s -p -Q -m -i "$image" "$@" ::`, "sh",
+		dir, mtoolsImage(img, p),
+	}
+}
+
+func mke2fsArgv(fs Ext4, p Partition, inodes int64, dir, img string) []string {
+	return []string{
+		"mke2fs", "-q", "-F", "-t", "ext4", "-O", "none," + strings.Join(fs.Features, ","),
+		"-b", fmt.Sprint(blockSize), "-I", fs.InodeSize, "-N", fmt.Sprint(inodeCount(inodes)),
+		"-U", fs.UUID, "-L", fs.Label,
+		"-E", fmt.Sprintf("offset=%d,hash_seed=%s,root_owner=0:0,lazy_itable_init=0,nodiscard", p.Start, fs.HashSeed),
+		"-d", dir, img, fmt.Sprintf("%dk", p.Size/1024),
+	}
+}
+
+func freeBytes(ctx context.Context, img string, root Partition) (int64, error) {
+	header, err := superblock(ctx, img, root)
+	if err != nil {
+		return 0, err
+	}
+	blocks, err := strconv.ParseInt(header["Free blocks"], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("free blocks of %s: %w", img, err)
+	}
+	return blocks * blockSize, nil
+}
+
+func check(ctx context.Context, img string, root Partition) error {
+	if err := process.Run(ctx, "e2fsck", "-f", "-n", at(img, root)); err != nil {
+		return fmt.Errorf("the new root file system of %s is not sound: %w", img, err)
+	}
+	return nil
+}
+
+// usage is what the files of a tree need in an ext4 file system.
+type usage struct {
+	bytes  int64 // of contents, in whole blocks, and of directories
+	inodes int64
+}
+
+func measure(ctx context.Context, src Source) (usage, error) {
+	out := &usageCounter{seen: map[string]bool{}}
+	err := process.Cmd{
+		Argv:   src.Argv("find", src.RootDir(), "-xdev", "-printf", `%y %D:%i %n %s %b\n`),
+		Stdout: out,
+	}.Run(ctx)
+	if err == nil {
+		err = out.err
+	}
+	return out.usage, err
+}
+
+// usageCounter is a writer that adds up find's lines: type, inode, links, size
+// in bytes and blocks of 512 bytes.
+type usageCounter struct {
+	usage
+	seen map[string]bool // inodes with several links
+	rest []byte
+	err  error
+}
+
+func (u *usageCounter) Write(p []byte) (int, error) {
+	u.rest = append(u.rest, p...)
+	for {
+		i := slices.Index(u.rest, '\n')
+		if i < 0 {
+			return len(p), nil
+		}
+		if err := u.line(string(u.rest[:i])); err != nil && u.err == nil {
+			u.err = err
+		}
+		u.rest = u.rest[i+1:]
+	}
+}
+
+func (u *usageCounter) line(s string) error {
+	var kind, inode string
+	var links, size, blocks int64
+	if _, err := fmt.Sscan(s, &kind, &inode, &links, &size, &blocks); err != nil {
+		return fmt.Errorf("reading find's line %q: %w", s, err)
+	}
+	if kind != "d" && links > 1 {
+		if u.seen[inode] {
+			return nil
+		}
+		u.seen[inode] = true
+	}
+	u.inodes++
+	switch kind {
+	case "f":
+		// A sparse file takes the blocks it has.
+		u.bytes += min(roundUp(size, blockSize), roundUp(blocks*512, blockSize))
+	case "d":
+		u.bytes += max(blockSize, roundUp(size, blockSize))
+	}
+	return nil
+}
+
+// estimate returns a size in bytes for a file system that holds u and leaves
+// headroom free.
+func estimate(u usage, headroom int64) int64 {
+	data := u.bytes + headroom + inodeCount(u.inodes)*256
+	journalAndDescriptors := int64(64<<20) + 16<<20 + data/100
+	return roundUp(data+journalAndDescriptors, eraseSize)
+}
+
+// inodeCount leaves a third free: a device makes files before it has grown.
+func inodeCount(used int64) int64 { return used + used/3 + 4096 }
+
+func roundUp(n, to int64) int64 { return (n + to - 1) / to * to }

@@ -1,0 +1,217 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/docker/go-units"
+
+	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+)
+
+// Embedded runs the provisioners itself, over file trees: each makes a rootfs
+// layer that is used again for as long as nothing it depends on changes. It
+// needs root, but no Docker.
+type Embedded struct {
+	Store *rootfs.Store
+	Log   *progress.Reporter
+}
+
+// layout is what is noted of a base image beside its tree.
+type layout struct {
+	Table disk.Table
+	Boot  disk.FAT
+	Root  disk.Ext4
+}
+
+// Build implements Engine.
+func (e Embedded) Build(ctx context.Context, job Job) error {
+	if err := os.MkdirAll(job.LogDir, 0o755); err != nil {
+		return err
+	}
+	steps, err := plan(job)
+	if err != nil {
+		return err
+	}
+	tree, err := e.Store.Layer(ctx, baseKey(job.Base), func(ctx context.Context, d rootfs.Draft) error {
+		return e.extract(ctx, job, d)
+	})
+	if err != nil {
+		return fmt.Errorf("taking the base image apart: %w", err)
+	}
+	base, err := readLayout(tree)
+	if err != nil {
+		return err
+	}
+	layers := []string{tree}
+	for i, s := range steps {
+		title := fmt.Sprintf("provisioner %d of %d, %s", i+1, len(steps), s.Label())
+		if e.Store.Has(s.key) {
+			e.Log.Printf("%s: cached", title)
+		}
+		top, err := e.Store.Layer(ctx, s.key, func(ctx context.Context, d rootfs.Draft) error {
+			e.Log.Printf("%s", title)
+			return e.provision(ctx, job, s, d, layers, title)
+		})
+		if err != nil {
+			return fmt.Errorf("%s (%s): %w", title, s.Range, err)
+		}
+		layers = slices.Insert(layers, 0, top)
+	}
+	return e.pack(ctx, job, base, layers)
+}
+
+func (e Embedded) extract(ctx context.Context, job Job, d rootfs.Draft) error {
+	img := job.Base.Path
+	if job.Base.Packed {
+		img = filepath.Join(d.Scratch, "base.img")
+		if err := unpack(ctx, job.Base.Path, img); err != nil {
+			return err
+		}
+	}
+	e.Log.Printf("taking the file systems out of %s", filepath.Base(job.Base.Path))
+	table, err := disk.Read(ctx, img)
+	if err != nil {
+		return err
+	}
+	boot, root, err := table.RaspberryPi()
+	if err != nil {
+		return fmt.Errorf("%s: %w", job.Base.Path, err)
+	}
+	l := layout{Table: table}
+	if l.Boot, err = disk.ReadFAT(ctx, img, boot); err != nil {
+		return err
+	}
+	if l.Root, err = disk.ReadExt4(ctx, img, root); err != nil {
+		return err
+	}
+	notes, err := json.Marshal(l)
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(d.Notes, "layout.json"), notes, 0o644); err != nil {
+		return err
+	}
+	return disk.Extract(ctx, img, boot, root, d.Tree, rootfs.BootDir)
+}
+
+// unpack decompresses an xz archive; xz leaves holes where its output is zero.
+func unpack(ctx context.Context, from, to string) error {
+	f, err := os.Create(to)
+	if err != nil {
+		return err
+	}
+	err = process.Cmd{Argv: []string{"xz", "--decompress", "--stdout", "--threads=0", from}, Stdout: f}.Run(ctx)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("unpacking %s: %w", from, err)
+	}
+	return nil
+}
+
+func readLayout(tree string) (layout, error) {
+	var l layout
+	raw, err := os.ReadFile(filepath.Join(rootfs.Notes(tree), "layout.json"))
+	if err != nil {
+		return l, err
+	}
+	return l, json.Unmarshal(raw, &l)
+}
+
+func (e Embedded) provision(ctx context.Context, job Job, s step, d rootfs.Draft, layers []string, title string) (err error) {
+	log, err := os.Create(filepath.Join(job.LogDir, s.logName))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	task := e.Log.Task(title, 0)
+	defer task.End()
+	aids, err := rootfs.BuildAids()
+	if err != nil {
+		return err
+	}
+	out := output{log, task}
+	for _, run := range s.runs {
+		run.Env = append([]string{"HOME=/root"}, job.Recipe.Source.ChrootEnv...)
+		run.Files = append(aids, run.Files...)
+		run.Hostname = "localhost"
+		run.Output = process.Tee(out)
+		if err := run.Run(ctx, d, layers); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return &ProvisionError{s.Label(), log.Name(), job.Again, err}
+		}
+	}
+	return nil
+}
+
+// ProvisionError is a provisioner that failed.
+type ProvisionError struct {
+	Label string
+	Log   string // file with all it printed
+	Again string // command
+	Err   error
+}
+
+func (e *ProvisionError) Error() string {
+	reason := e.Err.Error()
+	if p := new(process.Error); errors.As(e.Err, &p) {
+		// The command line is ours, not the user's: what it printed is what counts.
+		reason = fmt.Sprintf("%v; its last lines:\n%s", p.Err, lastLines(p.Output, 25))
+	}
+	return fmt.Sprintf("the provisioner %s failed: %s\nall it printed is in %s\nonce it is mended, this goes on from here: %s", e.Label, reason, e.Log, e.Again)
+}
+
+func (e *ProvisionError) Unwrap() error { return e.Err }
+
+// output shows a provisioner's last line and keeps all of them.
+type output struct {
+	log  *os.File
+	task *progress.Task
+}
+
+func (o output) Write(p []byte) (int, error) {
+	o.task.Note(string(p))
+	return o.log.Write(p)
+}
+
+func (e Embedded) pack(ctx context.Context, job Job, base layout, layers []string) error {
+	boot, _, err := base.Table.RaspberryPi()
+	if err != nil {
+		return err
+	}
+	e.Log.Printf("packing the image")
+	view, err := rootfs.NewView(layers, job.Image+".view")
+	if err != nil {
+		return err
+	}
+	partial := job.Image + ".partial"
+	err = disk.Pack(ctx, disk.Layout{
+		ID:        base.Table.ID,
+		BootStart: boot.Start,
+		BootSize:  boot.Size,
+		BootType:  boot.Type,
+		Boot:      base.Boot,
+		Root:      base.Root,
+		Headroom:  job.Headroom,
+		Time:      job.Time,
+	}, view, partial)
+	if err := errors.Join(err, view.Close()); err != nil {
+		return errors.Join(err, os.Remove(partial))
+	}
+	if err := os.Rename(partial, job.Image); err != nil {
+		return err
+	}
+	if info, err := os.Stat(job.Image); err == nil {
+		e.Log.Printf("%s: %s", job.Image, units.HumanSize(float64(info.Size())))
+	}
+	return nil
+}

@@ -1,0 +1,161 @@
+package engine
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"os"
+	"path"
+	"path/filepath"
+	"strings"
+
+	"github.com/cubeos-app/releases/magefiles/internal/base"
+	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
+)
+
+// formatVersion is part of every layer's key. It changes with anything in this
+// program that changes what a provisioner makes of the same inputs.
+const formatVersion = "1"
+
+// step is a provisioner with what running it means.
+type step struct {
+	recipe.Provisioner
+	key     string // of the layer it makes, and so of all below it
+	logName string
+	runs    []rootfs.Step
+}
+
+func baseKey(img base.Image) string { return digest("base", formatVersion, img.SHA256) }
+
+// Key names everything the content of the job's image depends on, save its
+// file systems' own data.
+func Key(job Job) (string, error) {
+	steps, err := plan(job)
+	if err != nil {
+		return "", err
+	}
+	key := baseKey(job.Base)
+	if len(steps) > 0 {
+		key = steps[len(steps)-1].key
+	}
+	return digest(key, fmt.Sprint(job.Headroom), job.Time.UTC().String()), nil
+}
+
+func plan(job Job) ([]step, error) {
+	key := digest(baseKey(job.Base), strings.Join(job.Recipe.Source.ChrootEnv, "\n"))
+	var steps []step
+	for i, p := range job.Recipe.Provisioners {
+		s := step{Provisioner: p, logName: fmt.Sprintf("%02d-%s.log", i+1, fileName(p.Label()))}
+		var err error
+		parts := []string{key, p.Type}
+		switch p.Type {
+		case recipe.Shell:
+			err = s.shell(&parts)
+		case recipe.File:
+			err = s.file(&parts)
+		default:
+			err = fmt.Errorf("the embedded engine cannot run a %s provisioner", p.Type)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("provisioner %s (%s): %w", p.Label(), p.Range, err)
+		}
+		key = digest(parts...)
+		s.key = key
+		steps = append(steps, s)
+	}
+	return steps, nil
+}
+
+// shell adds a run for each script, as Packer's shell provisioner does it: the
+// script is put below /tmp and a line naming it is given to /bin/sh -c.
+func (s *step) shell(parts *[]string) error {
+	add := func(data []byte) error {
+		const remote = "tmp/script_%s.sh"
+		script := fmt.Sprintf(remote, digest(string(data))[:8])
+		line, err := s.Command("/" + script)
+		if err != nil {
+			return err
+		}
+		*parts = append(*parts, line, string(data))
+		s.runs = append(s.runs, rootfs.Step{
+			Argv:  []string{"/bin/sh", "-c", line},
+			Files: []rootfs.AidFile{{Path: script, Mode: 0o755, Data: data}},
+		})
+		return nil
+	}
+	if len(s.Inline) > 0 {
+		return add([]byte(s.InlineScript()))
+	}
+	for _, script := range s.Scripts {
+		data, err := os.ReadFile(script)
+		if err != nil {
+			return err
+		}
+		if err := add(data); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// uploadDir is where a file provisioner's source is shown to the chroot: on
+// the tmpfs at /run, so that it leaves no trace.
+const uploadDir = "/run/upload"
+
+// file adds a run for each source, as Packer copies into a chroot: cp -R, where
+// a slash behind a directory means its contents, and one behind the
+// destination a directory to put a file into.
+func (s *step) file(parts *[]string) error {
+	for _, source := range s.Sources {
+		sum, err := stage.TreeDigest(strings.TrimSuffix(source, "/"))
+		if err != nil {
+			return err
+		}
+		info, err := os.Stat(source)
+		if err != nil {
+			return err
+		}
+		dir, from, to := source, uploadDir, s.Destination
+		switch {
+		case !info.IsDir():
+			dir, from = filepath.Dir(source), path.Join(uploadDir, filepath.Base(source))
+			if strings.HasSuffix(to, "/") {
+				to = path.Join(to, filepath.Base(source))
+			}
+		case strings.HasSuffix(source, "/"):
+			from = uploadDir + "/."
+		default:
+			dir, from = filepath.Dir(source), path.Join(uploadDir, filepath.Base(source))
+		}
+		*parts = append(*parts, from, to, sum)
+		s.runs = append(s.runs, rootfs.Step{
+			Argv:  []string{"cp", "-R", from, path.Clean(to)},
+			Binds: []rootfs.Bind{{From: filepath.Clean(dir), To: uploadDir}},
+		})
+	}
+	return nil
+}
+
+func digest(parts ...string) string {
+	h := sha256.New()
+	for _, p := range parts {
+		fmt.Fprintf(h, "%d:%s", len(p), p)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+func fileName(label string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= '0' && r <= '9' || r == '-' {
+			return r
+		}
+		return '-'
+	}, strings.ToLower(label))
+}
+
+func lastLines(s string, n int) string {
+	lines := strings.Split(s, "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "\n")
+}
