@@ -1,0 +1,35 @@
+#!/bin/bash
+# Starts the access point on wlan0 with the saved name and key. A device without
+# wlan0 is a device without an access point, not a broken one.
+set -Eeuo pipefail
+# shellcheck source=lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+conf=$ROOT/etc/hostapd/hostapd.conf
+template=$ROOT/usr/local/share/cubeos/hostapd.conf.in
+
+if ! wait_for "$CUBEOS_WLAN_TIMEOUT" test -e "$ROOT/sys/class/net/wlan0"; then
+  warn "no wlan0 after $CUBEOS_WLAN_TIMEOUT s: there is no access point; the services are reached by cable"
+  exit 0
+fi
+"$LIB_DIR/cubeos-generate-ap-creds.sh"
+export_config
+
+content=$(<"$template")
+content=${content//@SSID@/"${CUBEOS_AP_SSID:?}"}
+content=${content//@KEY@/"${CUBEOS_AP_KEY:?}"}
+content=${content//@COUNTRY@/"${CUBEOS_WIFI_COUNTRY:?}"}
+action=start
+if ! cmp -s - "$conf" <<<"$content"; then
+  install -d -m 0755 "${conf%/*}"
+  write_file "$conf" 0600 <<<"$content"
+  action=restart
+fi
+
+if [[ -e $ROOT/dev/rfkill ]]; then
+  rfkill unblock wlan
+fi
+iw reg set "$CUBEOS_WIFI_COUNTRY"
+timeout 60 systemctl "$action" hostapd.service \
+  || die "hostapd does not start: see 'journalctl -u hostapd'"
+log "access point $CUBEOS_AP_SSID is up on wlan0"

@@ -1,0 +1,108 @@
+#!/bin/bash
+# Host name, locale, time zone, the user and the packages everything else needs.
+set -Eeuo pipefail
+trap 'echo "01-base-setup.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+
+: "${CUBEOS_HOSTNAME:?}" "${CUBEOS_USER:?}" "${CUBEOS_LOCALE:?}" "${CUBEOS_TIMEZONE:?}"
+
+problems=()
+[[ $CUBEOS_HOSTNAME =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]] \
+  || problems+=("CUBEOS_HOSTNAME=$CUBEOS_HOSTNAME is not a host name (a-z, 0-9 and -, at most 63)")
+[[ $CUBEOS_USER =~ ^[a-z_][a-z0-9_-]{0,31}$ && $CUBEOS_USER != root ]] \
+  || problems+=("CUBEOS_USER=$CUBEOS_USER is not a user name")
+[[ $CUBEOS_LOCALE =~ ^[A-Za-z_]+\.UTF-8$ ]] \
+  || problems+=("CUBEOS_LOCALE=$CUBEOS_LOCALE is not a UTF-8 locale such as C.UTF-8 or en_GB.UTF-8")
+[[ $CUBEOS_TIMEZONE =~ ^[A-Za-z0-9_+/-]+$ ]] \
+  || problems+=("CUBEOS_TIMEZONE=$CUBEOS_TIMEZONE is not a time zone such as Europe/Athens")
+if ((${#problems[@]})); then
+  printf '01-base-setup.sh: %s\n' "${problems[@]}" >&2
+  exit 2
+fi
+
+apt_install() {
+  apt-get install -y -q --no-install-recommends \
+    -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef \
+    -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 "$@"
+}
+
+# Indexing manual pages takes minutes under emulation and nobody reads them on
+# the device.
+rm -f /var/lib/man-db/auto-update
+
+apt-get update -q
+
+packages=(ca-certificates cloud-guest-utils curl e2fsprogs fdisk iproute2 jq kmod
+  openssh-server procps rfkill sudo systemd-timesyncd systemd-zram-generator tzdata
+  util-linux)
+if [[ $CUBEOS_LOCALE != C.UTF-8 ]]; then
+  packages+=(locales)
+fi
+
+# openssh-server makes host keys when it is installed, and every device has to
+# make its own: a key that is there already is left alone, so an empty one saves
+# the time and 07-cleanup.sh removes it.
+placeholders=()
+if ! dpkg-query -W -f '${db:Status-Status}' openssh-server 2>/dev/null | grep -qx installed; then
+  install -d /etc/ssh
+  for type in rsa ecdsa ed25519; do
+    key=/etc/ssh/ssh_host_${type}_key
+    if [[ ! -e $key ]]; then
+      placeholders+=("$key")
+      : >"$key"
+    fi
+  done
+fi
+apt_install "${packages[@]}"
+if ((${#placeholders[@]})); then
+  rm -f "${placeholders[@]}"
+fi
+
+if [[ ! -f /usr/share/zoneinfo/$CUBEOS_TIMEZONE ]]; then
+  echo "01-base-setup.sh: time zone $CUBEOS_TIMEZONE is not in /usr/share/zoneinfo" >&2
+  exit 2
+fi
+ln -sfn "/usr/share/zoneinfo/$CUBEOS_TIMEZONE" /etc/localtime
+echo "$CUBEOS_TIMEZONE" >/etc/timezone
+
+if [[ $CUBEOS_LOCALE != C.UTF-8 ]] \
+  && ! locale -a | tr '[:upper:]' '[:lower:]' | tr -d - | grep -qxF "$(tr '[:upper:]' '[:lower:]' <<<"$CUBEOS_LOCALE" | tr -d -)"; then
+  echo "$CUBEOS_LOCALE UTF-8" >/etc/locale.gen
+  locale-gen
+fi
+# /etc/default/locale is a symbolic link to this file on trixie.
+echo "LANG=$CUBEOS_LOCALE" >/etc/locale.conf
+ln -sfn ../locale.conf /etc/default/locale
+
+echo "$CUBEOS_HOSTNAME" >/etc/hostname
+{
+  echo '127.0.0.1 localhost'
+  echo "127.0.1.1 $CUBEOS_HOSTNAME"
+  echo '::1 localhost ip6-localhost ip6-loopback'
+  echo 'ff02::1 ip6-allnodes'
+  echo 'ff02::2 ip6-allrouters'
+} >/etc/hosts
+
+# Raspberry Pi OS brings a first user (pi, 1000) that its tools expect to be the
+# device's user: give it our name instead of leaving a second account behind.
+first_user=$(getent passwd 1000 | cut -d: -f1 || true)
+if ! id -u "$CUBEOS_USER" >/dev/null 2>&1; then
+  if [[ -n $first_user ]]; then
+    usermod --login "$CUBEOS_USER" --home "/home/$CUBEOS_USER" --move-home --shell /bin/bash "$first_user"
+    if getent group "$first_user" >/dev/null; then
+      groupmod --new-name "$CUBEOS_USER" "$first_user"
+    fi
+    rm -f "/etc/sudoers.d/010_$first_user-nopasswd"
+  else
+    useradd --create-home --shell /bin/bash --user-group "$CUBEOS_USER"
+  fi
+fi
+# "*" never matches a password, yet does not lock the account as "!" would for
+# an sshd without PAM.
+usermod --password '*' "$CUBEOS_USER"
+usermod --password '*' root
+for group in sudo adm dialout video plugdev netdev gpio i2c spi systemd-journal; do
+  if getent group "$group" >/dev/null; then
+    usermod --append --groups "$group" "$CUBEOS_USER"
+  fi
+done

@@ -1,0 +1,62 @@
+#!/bin/bash
+# Docker, from Docker's own repository or from Debian's.
+set -Eeuo pipefail
+trap 'echo "03-docker.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
+export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+
+: "${DOCKER_SOURCE:?}"
+
+apt_install() {
+  apt-get install -y -q --no-install-recommends \
+    -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef \
+    -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 "$@"
+}
+
+# Adds Docker's repository, trusting the one key of the given fingerprint and
+# nothing else the key file may hold.
+add_docker_repository() {
+  local url=${DOCKER_CE_URL:?} fingerprint=${DOCKER_CE_KEY_FINGERPRINT:?} home codename
+  fingerprint=${fingerprint// /}
+  if [[ $url != https://* || ! $fingerprint =~ ^[0-9A-F]{40}$ ]]; then
+    echo "03-docker.sh: DOCKER_CE_URL must be https and DOCKER_CE_KEY_FINGERPRINT 40 upper-case hex digits" >&2
+    exit 2
+  fi
+  apt_install gpg
+  home=$(mktemp -d)
+  curl -fsSL --retry 5 --retry-connrefused --max-time 120 -o "$home/key.asc" "$url/gpg"
+  gpg --homedir "$home" --batch --quiet --import "$home/key.asc"
+  if ! gpg --homedir "$home" --batch --with-colons --list-keys \
+    | awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }' \
+    | grep -qxF "$fingerprint"; then
+    echo "03-docker.sh: $url/gpg does not hold the key $fingerprint; if Docker has published a new key, check it and change docker_ce_key_fingerprint" >&2
+    exit 1
+  fi
+  install -d -m 0755 /etc/apt/keyrings
+  gpg --homedir "$home" --batch --export "$fingerprint" >/etc/apt/keyrings/docker.gpg
+  gpgconf --homedir "$home" --kill all
+  rm -rf "$home"
+  # shellcheck source=/dev/null
+  codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+  echo "deb [arch=$(dpkg --print-architecture) signed-by=/etc/apt/keyrings/docker.gpg] $url $codename stable" \
+    >/etc/apt/sources.list.d/docker.list
+  apt-get update -q -o Dir::Etc::sourcelist=sources.list.d/docker.list -o Dir::Etc::sourceparts=- \
+    -o APT::Get::List-Cleanup=0
+}
+
+case $DOCKER_SOURCE in
+  docker-ce)
+    add_docker_repository
+    apt_install docker-ce docker-ce-cli containerd.io docker-compose-plugin
+    ;;
+  debian)
+    apt_install docker.io docker-cli docker-compose
+    ;;
+  *)
+    echo "03-docker.sh: DOCKER_SOURCE=$DOCKER_SOURCE: it must be docker-ce or debian" >&2
+    exit 2
+    ;;
+esac
+
+docker --version
+docker compose version
+systemctl enable --quiet docker.service containerd.service

@@ -1,0 +1,61 @@
+#!/bin/bash
+# Puts this build's values into the files configs/rootfs brought, gives them
+# their modes and switches units on and off.
+set -Eeuo pipefail
+trap 'echo "04-configure.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
+export LC_ALL=C.UTF-8
+
+: "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_HOSTNAME:?}"
+
+templates=(
+  /cubeos/config/defaults.env
+  /etc/cloud/cloud.cfg.d/99_zz-cubeos.cfg
+  /etc/sudoers.d/010_cubeos
+)
+sed -i \
+  -e "s|@CUBEOS_USER@|$CUBEOS_USER|g" \
+  -e "s|@CUBEOS_WIFI_COUNTRY@|$CUBEOS_WIFI_COUNTRY|g" \
+  -e "s|@CUBEOS_HOSTNAME@|$CUBEOS_HOSTNAME|g" \
+  "${templates[@]}"
+if grep -En '@[A-Z_]+@' "${templates[@]}" >&2; then
+  echo "04-configure.sh: the lines above still hold a placeholder" >&2
+  exit 1
+fi
+
+chmod 0440 /etc/sudoers.d/010_cubeos
+visudo --check --quiet
+chmod 0600 /etc/ssh/sshd_config.d/10-cubeos.conf
+jq --exit-status 'type == "object"' /etc/docker/daemon.json >/dev/null
+
+install -d -m 0755 /cubeos /cubeos/apps /cubeos/coreapps /cubeos/data /cubeos/mounts
+install -d -m 0750 -g "$CUBEOS_USER" /cubeos/config
+for app in pihole npm hal cubeos-api cubeos-dashboard; do
+  install -d -m 0755 "/cubeos/coreapps/$app" "/cubeos/coreapps/$app/appconfig" "/cubeos/coreapps/$app/appdata"
+done
+install -d -m 0755 /var/lib/cubeos /var/lib/cubeos/images
+
+usermod --append --groups docker "$CUBEOS_USER"
+
+unit_exists() { [[ -e /usr/lib/systemd/system/$1 || -e /etc/systemd/system/$1 ]]; }
+
+# rpi-swap makes a zram device of its own as /etc/rpi/swap.conf.d says; two
+# configurations of one device would depend on which generator runs first.
+if [[ -e /usr/lib/systemd/system-generators/rpi-swap-generator ]]; then
+  rm -f /etc/systemd/zram-generator.conf
+fi
+
+# What Raspberry Pi OS and Debian do by themselves on first boot and we do
+# otherwise: the user is made here, keys by cubeos-ssh-keys.service, and package
+# lists are no reason to wake an offline device.
+for unit in userconfig.service regenerate_ssh_host_keys.service sshd-keygen.service \
+  sshswitch.service wifi-country.service dphys-swapfile.service \
+  apt-daily.timer apt-daily-upgrade.timer man-db.timer e2scrub_all.timer; do
+  if unit_exists "$unit"; then
+    systemctl disable --quiet "$unit"
+    systemctl mask --quiet "$unit"
+  fi
+done
+systemctl enable --quiet ssh.service systemd-timesyncd.service
+if unit_exists getty@.service; then
+  systemctl enable --quiet getty@tty1.service
+fi

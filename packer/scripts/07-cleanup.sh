@@ -1,0 +1,36 @@
+#!/bin/bash
+# Takes out what must not be in every device alike, and what only the build needed.
+set -Eeuo pipefail
+trap 'echo "07-cleanup.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
+export LC_ALL=C.UTF-8
+
+: "${CUBEOS_VERSION:?}" "${CUBEOS_PROFILE:?}"
+
+apt-get clean
+rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old
+
+# Identity. An empty machine-id is filled in at boot; "uninitialized" would make
+# systemd think it is its own first boot and apply its presets over our units.
+: >/etc/machine-id
+rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub \
+  /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /etc/hostapd/hostapd.conf
+rm -rf /var/lib/dhcpcd/* /var/lib/NetworkManager/* /var/lib/cloud/* /var/lib/docker/* \
+  /var/lib/containerd/* /etc/docker/key.json
+
+find /var/log -type f -delete
+rm -rf /var/log/journal/* /root/.bash_history /root/.cache /root/.gnupg
+find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'script_*.sh' -exec rm -rf {} +
+
+# dhcpcd's unit can not start without this file, and a link into /run would be
+# dangling once nothing of ours fills it. (A mounted one is the build's own.)
+if [[ -L /etc/resolv.conf ]]; then
+  rm -f /etc/resolv.conf
+fi
+if [[ ! -e /etc/resolv.conf ]]; then
+  : >/etc/resolv.conf
+fi
+
+{
+  echo "CUBEOS_VERSION=$CUBEOS_VERSION"
+  echo "CUBEOS_PROFILE=$CUBEOS_PROFILE"
+} >/etc/cubeos-release
