@@ -2,7 +2,7 @@
 # Starts the access point on wlan0 with the saved name and key. A device without
 # wlan0 is a device without an access point, not a broken one.
 set -Eeuo pipefail
-# shellcheck source=lib.sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 conf=$ROOT/etc/hostapd/hostapd.conf

@@ -3,7 +3,7 @@
 # what is there already, so a boot after a power cut goes on where this one
 # stopped; the marker at the end makes the next boot a normal one.
 set -Eeuo pipefail
-# shellcheck source=lib.sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 credentials() {

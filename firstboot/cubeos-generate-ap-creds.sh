@@ -2,7 +2,7 @@
 # Makes the access point's name and key from wlan0's MAC address in
 # /cubeos/config/ap.env. A file that has both stays as it is.
 set -Eeuo pipefail
-# shellcheck source=lib.sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 ap=$CONFIG_DIR/ap.env

@@ -2,7 +2,7 @@
 # Makes the secrets of this device in /cubeos/config/secrets.env. What is there
 # stays; what is missing is added.
 set -Eeuo pipefail
-# shellcheck source=lib.sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 secrets=$CONFIG_DIR/secrets.env

@@ -2,7 +2,7 @@
 # Every boot after the first: Docker has restarted what ran before; what is
 # missing is started again, what does not answer is restarted once.
 set -Eeuo pipefail
-# shellcheck source=lib.sh
+# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 swarm() {
