@@ -37,7 +37,7 @@ type Error struct {
 }
 
 func (e *Error) Error() string {
-	msg := fmt.Sprintf("%s: %v", Quote(e.Argv), e.Err)
+	msg := fmt.Sprintf("%s: %v", brief(e.Argv), e.Err)
 	if e.Output != "" {
 		msg += "\n" + indent(e.Output)
 	}
@@ -103,6 +103,24 @@ func Quote(argv []string) string {
 		}
 	}
 	return strings.Join(words, " ")
+}
+
+// brief is Quote for messages: of an inline script or a long list only the
+// start is shown.
+func brief(argv []string) string {
+	const most = 100
+	short := make([]string, len(argv))
+	for i, a := range argv {
+		line, rest, _ := strings.Cut(a, "\n")
+		if len(line) > most {
+			line, rest = line[:most], line[most:]
+		}
+		short[i] = Quote([]string{line})
+		if rest != "" {
+			short[i] += "…"
+		}
+	}
+	return strings.Join(short, " ")
 }
 
 func needsQuote(r rune) bool {

@@ -1,0 +1,222 @@
+//go:build integration
+
+package rootfs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+)
+
+// bottom returns a layer of the build machine's own shell and tools, enough to
+// run scripts in a chroot.
+func bottom(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{"bin", "lib", "lib64"} {
+		if err := os.Symlink("usr/"+d, filepath.Join(dir, d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := `cd "$1"; shift
+for tool; do
+  path=$(command -v "$tool")
+  for file in "$path" $(ldd "$path" | grep -o '/[^ ]*'); do
+    cp --parents -L "$file" .
+  done
+done`
+	if err := process.Run(t.Context(), "sh", "-euc", script, "sh", dir, "sh", "env", "cat", "chmod", "rm", "mkdir", "mount", "mknod", "sleep", "cp", "ls", "stat"); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func run(t *testing.T, ctx context.Context, layers []string, script string, files ...AidFile) (tree, output string, err error) {
+	t.Helper()
+	s, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	tree, err = s.Layer(ctx, "key", func(ctx context.Context, d Draft) error {
+		return Step{
+			Argv:     []string{"/bin/sh", "-euc", script},
+			Env:      []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
+			Files:    files,
+			Hostname: "box",
+			Output:   process.Tee(&out),
+		}.Run(ctx, d, layers)
+	})
+	return tree, out.String(), err
+}
+
+func list(t *testing.T, dir string) string {
+	t.Helper()
+	var names []string
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err == nil && !d.IsDir() {
+			rel, _ := filepath.Rel(dir, path)
+			names = append(names, rel)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(names, " ")
+}
+
+func TestAStepKeepsItsChangesAndNotWhatItWasLent(t *testing.T) {
+	base := bottom(t)
+	os.Symlink("../run/nowhere/resolv.conf", filepath.Join(base, "etc/resolv.conf"))
+	aids := []AidFile{
+		{"etc/resolv.conf", 0o644, []byte("nameserver 192.0.2.1\n")},
+		{"usr/sbin/policy-rc.d", 0o755, []byte("#!/bin/sh\nexit 101\n")},
+	}
+	for name, tt := range map[string]struct{ script, keeps string }{
+		"used":     {`cat /etc/resolv.conf; if policy-rc.d; then exit 1; else [ $? -eq 101 ]; fi; echo a >/etc/new`, "etc/new"},
+		"touched":  {`chmod 600 /etc/resolv.conf; chmod 700 /usr/sbin/policy-rc.d`, ""},
+		"removed":  {`rm /usr/sbin/policy-rc.d`, ""},
+		"replaced": {`rm /etc/resolv.conf; echo nameserver 127.0.0.1 >/etc/resolv.conf`, "etc/resolv.conf"},
+	} {
+		tree, out, err := run(t, t.Context(), []string{base}, tt.script, aids...)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := list(t, tree); got != tt.keeps {
+			t.Errorf("%s: the layer holds %q, want %q", name, got, tt.keeps)
+		}
+		if name == "used" && !strings.Contains(out, "192.0.2.1") {
+			t.Errorf("the resolver was not the lent one: %q", out)
+		}
+	}
+}
+
+func TestAChrootCannotReachTheMachine(t *testing.T) {
+	base := bottom(t)
+	if _, _, err := run(t, t.Context(), []string{base}, `mount --version; mknod --version; [ -e /proc/1/stat ]; [ -d /sys/kernel ]; echo x >/dev/null`); err != nil {
+		t.Fatalf("what the chroot must have does not work: %v", err)
+	}
+	for name, script := range map[string]string{
+		"mounts":            `mount -t tmpfs none /tmp`,
+		"makes a device":    `mknod /tmp/null c 1 3`,
+		"writes to sysfs":   `mkdir /sys/fs/cgroup/x`,
+		"sees this process": fmt.Sprintf(`[ -e /proc/%d/cmdline ] && [ "$(cat /proc/%[1]d/comm)" = %s ]`, os.Getpid(), comm(t)),
+	} {
+		if _, out, err := run(t, t.Context(), []string{base}, script); err == nil {
+			t.Errorf("a command in the chroot %s\n%s", name, out)
+		}
+	}
+}
+
+func comm(t *testing.T) string {
+	t.Helper()
+	raw, err := os.ReadFile("/proc/self/comm")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return process.Quote([]string{strings.TrimSpace(string(raw))})
+}
+
+func TestACancelledStepLeavesNothing(t *testing.T) {
+	before := mounts(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(500*time.Millisecond, cancel)
+	start := time.Now()
+	_, _, err := run(t, ctx, []string{bottom(t)}, `trap "" TERM; sleep 1234.5 & while :; do sleep 1; done`)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want context.Canceled", err)
+	}
+	if d := time.Since(start); d > 10*time.Second {
+		t.Errorf("a cancelled step took %s to end", d)
+	}
+	for range 50 {
+		if _, err := process.Output(t.Context(), "pgrep", "-f", "sleep 1234[.]5"); err != nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if out, err := process.Output(t.Context(), "pgrep", "-fa", "sleep 1234[.]5"); err == nil {
+		t.Errorf("still running: %s", out)
+	}
+	if after := mounts(t); after != before {
+		t.Errorf("mounts before:\n%s\nafter:\n%s", before, after)
+	}
+}
+
+func mounts(t *testing.T) string {
+	t.Helper()
+	raw, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(raw)
+}
+
+func TestTwoBuildsMakeALayerOnce(t *testing.T) {
+	dir := t.TempDir()
+	var fills atomic.Int32
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			s, err := Open(dir, nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if _, err := s.Layer(t.Context(), "key", func(_ context.Context, d Draft) error {
+				fills.Add(1)
+				time.Sleep(100 * time.Millisecond)
+				return os.WriteFile(filepath.Join(d.Tree, "f"), nil, 0o644)
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	if n := fills.Load(); n != 1 {
+		t.Errorf("the layer was made %d times", n)
+	}
+}
+
+func TestSweepSparesOnlyWhatIsBeingMade(t *testing.T) {
+	s, err := Open(t.TempDir(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stale := filepath.Join(s.Dir, "stale.partial", "tree", "closed")
+	os.MkdirAll(stale, 0o755)
+	os.Chmod(stale, 0)
+	_, err = s.Layer(t.Context(), "busy", func(_ context.Context, d Draft) error {
+		if err := s.Sweep(); err != nil {
+			t.Error(err)
+		}
+		if _, err := os.Stat(d.Tree); err != nil {
+			t.Errorf("the layer being made was swept: %v", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(s.Dir, "stale.partial")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("what a killed build left is still there: %v", err)
+	}
+}
