@@ -274,7 +274,7 @@ variable "imager_devices" {
   description = "Tags of the devices Imager offers the image for. `pi4` without -64bit would hide it."
   default     = ["pi5-64bit", "pi4-64bit"]
   validation {
-    condition     = length(var.imager_devices) > 0 && alltrue([for d in var.imager_devices : can(regex("^pi[0-9a-z-]+-64bit$", d))])
+    condition     = length([for d in var.imager_devices : d if can(regex("^pi[0-9a-z-]*-64bit$", d))]) == length(var.imager_devices) && length(var.imager_devices) > 0
     error_message = "The devices must be tags of 64-bit Raspberry Pis, as in pi5-64bit."
   }
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"path/filepath"
-	"strings"
 
 	"github.com/hashicorp/hcl/v2/ext/tryfunc"
 	"github.com/hashicorp/hcl/v2/ext/typeexpr"
@@ -15,14 +14,13 @@ import (
 	"github.com/zclconf/go-cty/cty/function/stdlib"
 )
 
-// functions are those of Packer's whose result depends on their arguments
-// alone. Its others (env, file, timestamp, uuidv4, vault …) are unknown here:
-// what they return could not be part of a recipe's digest.
+// functions are those of Packer 1.10 (the builder's container holds that one)
+// whose result depends on their arguments alone. Its others, such as env, file,
+// timestamp, uuidv4 and vault, are unknown here: what they return could not be
+// part of a recipe's digest.
 func functions() map[string]function.Function {
 	return map[string]function.Function{
 		"abs":             stdlib.AbsoluteFunc,
-		"alltrue":         boolsFunc(true),
-		"anytrue":         boolsFunc(false),
 		"base64decode":    stringFunc(decodeBase64),
 		"base64encode":    stringFunc(func(s string) (string, error) { return base64.StdEncoding.EncodeToString([]byte(s)), nil }),
 		"basename":        stringFunc(func(s string) (string, error) { return filepath.Base(s), nil }),
@@ -39,7 +37,6 @@ func functions() map[string]function.Function {
 		"dirname":         stringFunc(func(s string) (string, error) { return filepath.Dir(s), nil }),
 		"distinct":        stdlib.DistinctFunc,
 		"element":         stdlib.ElementFunc,
-		"endswith":        pairFunc(strings.HasSuffix),
 		"flatten":         stdlib.FlattenFunc,
 		"floor":           stdlib.FloorFunc,
 		"format":          stdlib.FormatFunc,
@@ -72,8 +69,6 @@ func functions() map[string]function.Function {
 		"slice":           stdlib.SliceFunc,
 		"sort":            stdlib.SortFunc,
 		"split":           stdlib.SplitFunc,
-		"startswith":      pairFunc(strings.HasPrefix),
-		"strcontains":     pairFunc(strings.Contains),
 		"strrev":          stdlib.ReverseFunc,
 		"substr":          stdlib.SubstrFunc,
 		"title":           stdlib.TitleFunc,
@@ -105,35 +100,6 @@ func stringFunc(f func(string) (string, error)) function.Function {
 		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
 			s, err := f(args[0].AsString())
 			return cty.StringVal(s), err
-		},
-	})
-}
-
-func pairFunc(f func(a, b string) bool) function.Function {
-	return function.New(&function.Spec{
-		Params: []function.Parameter{{Name: "str", Type: cty.String}, {Name: "part", Type: cty.String}},
-		Type:   function.StaticReturnType(cty.Bool),
-		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			return cty.BoolVal(f(args[0].AsString(), args[1].AsString())), nil
-		},
-	})
-}
-
-// boolsFunc is alltrue for all, anytrue otherwise.
-func boolsFunc(all bool) function.Function {
-	return function.New(&function.Spec{
-		Params: []function.Parameter{{Name: "list", Type: cty.List(cty.Bool)}},
-		Type:   function.StaticReturnType(cty.Bool),
-		Impl: func(args []cty.Value, _ cty.Type) (cty.Value, error) {
-			for _, v := range args[0].AsValueSlice() {
-				if !v.IsKnown() {
-					return cty.UnknownVal(cty.Bool), nil
-				}
-				if (!v.IsNull() && v.True()) != all {
-					return cty.BoolVal(!all), nil
-				}
-			}
-			return cty.BoolVal(all), nil
 		},
 	})
 }

@@ -167,6 +167,7 @@ func (l *loader) assignFromArguments(vars map[string]string) {
 			var diags hcl.Diagnostics
 			expr, diags = hclsyntax.ParseExpression([]byte(vars[name]), file, hcl.InitialPos)
 			if l.diags = append(l.diags, diags...); diags.HasErrors() {
+				v.set, v.value = true, cty.DynamicVal
 				continue
 			}
 		}

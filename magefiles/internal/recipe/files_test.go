@@ -1,0 +1,112 @@
+package recipe
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestCheckFiles(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/good")); err != nil {
+		t.Fatal(err)
+	}
+	write := func(name, text string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Load(Options{Root: dir, TemplateFile: "packer/all.pkr.hcl", VarFile: "packer/all.pkrvars.hcl"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	problems := func(except ...string) []string {
+		var got []string
+		err := r.CheckFiles(except...)
+		var e *Error
+		if err != nil && !errors.As(err, &e) {
+			t.Fatalf("got %T, want an *Error", err)
+		}
+		if e != nil {
+			for _, d := range e.Diagnostics {
+				got = append(got, d.Subject.String()+" "+d.Detail)
+			}
+		}
+		return got
+	}
+	want := []string{
+		"packer/all.pkr.hcl:77,14-30 scripts/one.sh: no such file or directory.",
+		"packer/all.pkr.hcl:91,15-68 packer/scripts/two.sh: no such file or directory.",
+		"packer/all.pkr.hcl:91,15-68 packer/scripts/nobody.sh: no such file or directory.",
+		"packer/all.pkr.hcl:97,19-40 packer/files/: no such file or directory.",
+		"packer/all.pkr.hcl:102,20-27 a.txt: no such file or directory.",
+		"packer/all.pkr.hcl:102,29-41 /abs/b.txt: no such file or directory.",
+	}
+	if diff := cmp.Diff(want, problems()); diff != "" {
+		t.Errorf("missing files (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(want[:3], problems("packer/files", filepath.Join(dir, "a.txt"), "/abs/b.txt")); diff != "" {
+		t.Errorf("missing files with exceptions (-want +got):\n%s", diff)
+	}
+
+	write("scripts/one.sh", "#!/bin/sh\r\ntrue\r\n")
+	write("packer/scripts/two.sh", "true\n")
+	write("packer/scripts/nobody.sh", "#!/bin/sh\ntrue\n")
+	write("packer/files", "a file")
+	if err := os.Mkdir(filepath.Join(dir, "a.txt"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(problems("/abs/b.txt"), "\n")
+	for _, text := range []string{
+		"scripts/one.sh: it has Windows line endings", "two.sh: it does not begin with #!",
+		"packer/files/: it is no directory", "a.txt: it is a directory: end it with a slash",
+	} {
+		if !strings.Contains(got, text) {
+			t.Errorf("got %s\nwant %s", got, text)
+		}
+	}
+	if strings.Contains(got, "nobody.sh") {
+		t.Errorf("a good script is reported: %s", got)
+	}
+}
+
+func TestFormat(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.pkr.hcl")
+	const ugly, good = "a = 1\nlonger=2\n", "a      = 1\nlonger = 2\n"
+	if err := os.WriteFile(file, []byte(ugly), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	err := CheckFormat(file)
+	if err == nil || !strings.Contains(err.Error(), file+":1: not formatted as packer fmt does:\n  is:     a = 1\n  should: a      = 1") {
+		t.Errorf("got %v", err)
+	}
+	for i, want := range []bool{true, false} {
+		if changed, err := Format(file); err != nil || changed != want {
+			t.Errorf("run %d: changed %v, %v; want %v", i, changed, err, want)
+		}
+	}
+	if b, _ := os.ReadFile(file); string(b) != good {
+		t.Errorf("got %q, want %q", b, good)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o640 {
+		t.Errorf("the mode changed: %v, %v", info.Mode(), err)
+	}
+	if err := CheckFormat(file); err != nil {
+		t.Error(err)
+	}
+	if err := CheckFormat("testdata/bad/syntax.pkr.hcl"); err == nil || !strings.Contains(err.Error(), "line 3") {
+		t.Errorf("got %v, want the syntax error", err)
+	}
+	if err := CheckFormat("testdata/gone.pkr.hcl"); err == nil {
+		t.Error("a missing file is well formatted")
+	}
+}

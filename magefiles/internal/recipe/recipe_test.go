@@ -1,0 +1,278 @@
+package recipe
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/hashicorp/hcl/v2"
+)
+
+var update = flag.Bool("update", false, "rewrite the golden files")
+
+const repository = "../../.."
+
+func TestProfilesGolden(t *testing.T) {
+	profiles, err := Profiles(filepath.Join(repository, "packer"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"lab", "pios"}, profiles); diff != "" {
+		t.Errorf("profiles (-want +got):\n%s", diff)
+	}
+	for _, profile := range profiles {
+		t.Run(profile, func(t *testing.T) {
+			r, err := LoadProfile(repository, profile, map[string]string{"version": "1.2.3"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got bytes.Buffer
+			if err := r.Dump(&got); err != nil {
+				t.Fatal(err)
+			}
+			golden := filepath.Join("testdata/golden", profile+".json")
+			if *update {
+				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want, err := os.ReadFile(golden)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(want), got.String()); diff != "" {
+				t.Errorf("`go test -update` accepts this (-want +got):\n%s", diff)
+			}
+			if err := r.CheckFiles("docker-images/" + profile); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestRepositoryFilesAreFormatted(t *testing.T) {
+	files, err := filepath.Glob(filepath.Join(repository, "packer/*.hcl"))
+	if err != nil || len(files) < 3 {
+		t.Fatalf("found %q, %v", files, err)
+	}
+	for _, f := range files {
+		if err := CheckFormat(f); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The version must not reach a slow provisioner: it would be run again for
+// every release.
+func TestOnlyTheLastProvisionerDependsOnTheVersion(t *testing.T) {
+	load := func(version string) *Recipe {
+		r, err := LoadProfile(repository, "lab", map[string]string{"version": version})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	a, b := load("1.0.0"), load("2.0.0")
+	last := len(a.Provisioners) - 1
+	if diff := cmp.Diff(a.Provisioners[:last], b.Provisioners[:last]); diff != "" {
+		t.Errorf("a new version changes a provisioner before the last:\n%s", diff)
+	}
+	if cmp.Equal(a.Provisioners[last], b.Provisioners[last]) {
+		t.Error("a new version does not change the last provisioner")
+	}
+	if digestOf(t, a) == digestOf(t, b) {
+		t.Error("a new version does not change the recipe's digest")
+	}
+}
+
+func TestDigestDoesNotDependOnThePlace(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "packer"), os.DirFS(filepath.Join(repository, "packer"))); err != nil {
+		t.Fatal(err)
+	}
+	vars := map[string]string{"version": "1.2.3"}
+	here, err := LoadProfile(repository, "pios", vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	there, err := LoadProfile(dir, "pios", vars)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := digestOf(t, here), digestOf(t, there); a != b || len(a) != 64 {
+		t.Errorf("digests %s and %s", a, b)
+	}
+}
+
+func digestOf(t *testing.T, r *Recipe) string {
+	t.Helper()
+	d, err := r.Digest()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func loadAll(t *testing.T, vars map[string]string) *Recipe {
+	t.Helper()
+	r, err := Load(Options{Root: "testdata/good", TemplateFile: "packer/all.pkr.hcl", VarFile: "packer/all.pkrvars.hcl", Vars: vars})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func TestEvaluation(t *testing.T) {
+	root, err := filepath.Abs("testdata/good")
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := loadAll(t, map[string]string{"greeting": "it's", "flag": "true"})
+	ignore := cmpopts.IgnoreTypes(hcl.Range{})
+	source := Source{
+		Type: "arm", Name: "all",
+		FileURLs:            []string{"https://example.org/all.img"},
+		FileChecksum:        "acff736ca7945e3b305f07cda4abdb870910e12634991da69783611756e381b3",
+		FileTargetExtension: "img",
+		FileUnarchiveCmd:    []string{"xz", "-d", "$ARCHIVE_PATH"},
+		ImagePath:           root + "/out/all.img",
+		ImageSize:           "2G", ImageSizeBytes: 2 << 30,
+		Partitions:      []Partition{{Name: "root", Type: "83", StartSector: 2048, Size: "0", Filesystem: "ext4", Mountpoint: "/"}},
+		ChrootEnv:       []string{"PATH=/bin", "TOKEN=hunter2-token"},
+		QemuSource:      "/usr/bin/qemu-aarch64-static",
+		QemuDestination: "/usr/bin/qemu-aarch64-static",
+	}
+	if diff := cmp.Diff(source, r.Source, ignore); diff != "" {
+		t.Errorf("source (-want +got):\n%s", diff)
+	}
+	packers := []string{"PACKER_BUILDER_TYPE=arm", "PACKER_BUILD_NAME=all"}
+	provisioners := []Provisioner{
+		{
+			Type: Shell, Name: "one", Scripts: []string{root + "/scripts/one.sh"},
+			Env: []string{
+				"A=IT'S!", "BUILD=everything arm.all", "EMPTY=", "EQUALS=a=b=c", "PACKER_BUILDER_TYPE=arm",
+				"PACKER_BUILD_NAME=mine", "SECRET=hunter2 and hunter2-token", "Z=wins",
+			},
+			ExecuteCommand: "env {{.Vars}} bash '{{ .Path }}'",
+		},
+		{
+			Type: Shell, Scripts: []string{root + "/packer/scripts/two.sh", root + "/packer/scripts/nobody.sh"},
+			Env: packers, ExecuteCommand: DefaultExecuteCommand,
+		},
+		{Type: Shell, Inline: []string{"echo TWO", "echo 2 4 1"}, Env: packers, ExecuteCommand: DefaultExecuteCommand},
+		{Type: File, Sources: []string{root + "/packer/files/"}, Destination: "/"},
+		{Type: File, Sources: []string{root + "/a.txt", "/abs/b.txt"}, Destination: "/etc/"},
+	}
+	if diff := cmp.Diff(provisioners, r.Provisioners, ignore); diff != "" {
+		t.Errorf("provisioners (-want +got):\n%s", diff)
+	}
+	var labels []string
+	for _, p := range r.Provisioners {
+		labels = append(labels, p.Label())
+	}
+	if diff := cmp.Diff([]string{"one", "two", "shell at line 93", "files to /", "files to /etc/"}, labels); diff != "" {
+		t.Errorf("labels (-want +got):\n%s", diff)
+	}
+}
+
+func TestVariables(t *testing.T) {
+	v := loadAll(t, map[string]string{"names": `["x", "y"]`, "count": "7"}).Variables()
+	got := []any{v.String("greeting"), v.Int("count"), v.Bool("flag"), v.Strings("names"), v.Strings("untyped")}
+	if diff := cmp.Diff([]any{"file", int64(7), false, []string{"x", "y"}, []string{"a", "1"}}, got); diff != "" {
+		t.Errorf("values (-want +got):\n%s", diff)
+	}
+	if err := v.Err(); err != nil {
+		t.Error(err)
+	}
+	v.String("missing")
+	v.String("nothing")
+	v.Int("greeting")
+	v.String("count")
+	v.Bool("machine")
+	err := v.Err()
+	for _, want := range []string{
+		`"missing" is needed, but not declared`,
+		`"nothing" is null (packer/all.pkr.hcl:31,13-17)`,
+		`"greeting" is a string, but has to be a number`,
+		`"count" is a number, but has to be a string`,
+		`"machine" is not usable`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+}
+
+func TestBadArguments(t *testing.T) {
+	_, err := Load(Options{Root: "testdata/good", TemplateFile: "packer/all.pkr.hcl", Vars: map[string]string{
+		"count": "many", "flag": "perhaps(", "names": "[1, 2", "stranger": "x", "greeting": "fine",
+	}})
+	for _, want := range []string{
+		`the recipe has 4 problems`,
+		`on <value given for var.count> line 1`, `The variable "count" is a number: a number is required.`,
+		`on <value given for var.flag> line 1`,
+		`on <value given for var.names> line 1`,
+		`A value was given for "stranger", but the recipe has no such variable`,
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v,\nwant %s", err, want)
+		}
+	}
+}
+
+func TestSecretsAreMasked(t *testing.T) {
+	r := loadAll(t, nil)
+	var b bytes.Buffer
+	if err := r.Dump(&b); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(b.String(), "hunter2") || !strings.Contains(b.String(), `"password": "(sensitive)"`) ||
+		!strings.Contains(b.String(), "SECRET=(sensitive) and (sensitive)") {
+		t.Errorf("the dump shows a secret:\n%s", b.String())
+	}
+	if digestOf(t, r) == digestOf(t, loadAll(t, map[string]string{"password": "other"})) {
+		t.Error("another secret gives the same digest")
+	}
+}
+
+func TestFilesThatCanNotBeLoaded(t *testing.T) {
+	for _, tt := range []struct {
+		o    Options
+		want string
+	}{
+		{Options{Root: "testdata", TemplateFile: "gone.pkr.hcl"}, "gone.pkr.hcl: no such file"},
+		{Options{Root: "testdata", TemplateFile: "recipe.json"}, "end in .pkr.hcl"},
+		{Options{Root: "testdata/good", TemplateFile: "packer/all.pkr.hcl", VarFile: "vars.hcl"}, "end in .pkrvars.hcl"},
+		{Options{Root: "testdata/good", TemplateFile: "packer/all.pkr.hcl", VarFile: "gone.pkrvars.hcl"}, "no such file"},
+	} {
+		if _, err := Load(tt.o); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("Load(%+v): got %v, want %s", tt.o, err, tt.want)
+		}
+	}
+}
+
+func TestUnknownProfile(t *testing.T) {
+	_, err := LoadProfile(repository, "mars", nil)
+	if err == nil || !strings.Contains(err.Error(), `unknown profile "mars"`) || !strings.Contains(err.Error(), "lab, pios") {
+		t.Errorf("got %v, want the known profiles", err)
+	}
+}
+
+func TestProfileHasToMatchItsFile(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.CopyFS(filepath.Join(dir, "packer"), os.DirFS(filepath.Join(repository, "packer"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(filepath.Join(dir, "packer/lab.pkrvars.hcl"), filepath.Join(dir, "packer/attic.pkrvars.hcl")); err != nil {
+		t.Fatal(err)
+	}
+	_, err := LoadProfile(dir, "attic", map[string]string{"version": "1.2.3"})
+	if err == nil || !strings.Contains(err.Error(), `sets profile = "lab", but its name says "attic"`) {
+		t.Errorf("got %v", err)
+	}
+}

@@ -1,0 +1,35 @@
+variable "base_image_kind" {
+  default = "bootstrap"
+}
+variable "publishable" {
+  default = true # want: is for tests and can not be publishable
+}
+variable "base_image_sha256" {
+  default = "" # want: belong together
+}
+source "arm" "x" {
+  file_urls               = ["https://example.org/x.img.xz"]
+  file_checksum           = var.base_image_sha256
+  file_checksum_type      = "sha256"
+  file_target_extension   = "xz"
+  file_unarchive_cmd      = ["xz", "-d", "$ARCHIVE_PATH"]
+  image_build_method      = "resize"
+  image_path              = "x.img"
+  image_size              = "4G"
+  image_chroot_env        = ["PATH=/bin"]
+  qemu_binary_source_path = "/usr/bin/qemu-aarch64-static"
+  image_partitions {
+    name         = "root"
+    type         = "83"
+    start_sector = 2048
+    size         = "0"
+    filesystem   = "ext4"
+    mountpoint   = "/"
+  }
+}
+build {
+  sources = ["source.arm.x"]
+  provisioner "shell" {
+    inline = ["true"]
+  }
+}

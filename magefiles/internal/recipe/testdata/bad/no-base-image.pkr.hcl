@@ -1,0 +1,32 @@
+variable "base_image_kind" {
+  default = "download"
+}
+variable "base_image_url" {
+  default = "" # want: A base image that is downloaded needs a URL
+}
+source "arm" "x" {
+  file_urls               = [var.base_image_url]
+  file_checksum           = "acff736ca7945e3b305f07cda4abdb870910e12634991da69783611756e381b3"
+  file_checksum_type      = "sha256"
+  file_target_extension   = "xz"
+  file_unarchive_cmd      = ["xz", "-d", "$ARCHIVE_PATH"]
+  image_build_method      = "resize"
+  image_path              = "x.img"
+  image_size              = "4G"
+  image_chroot_env        = ["PATH=/bin"]
+  qemu_binary_source_path = "/usr/bin/qemu-aarch64-static"
+  image_partitions {
+    name         = "root"
+    type         = "83"
+    start_sector = 2048
+    size         = "0"
+    filesystem   = "ext4"
+    mountpoint   = "/"
+  }
+}
+build {
+  sources = ["source.arm.x"]
+  provisioner "shell" {
+    inline = ["true"]
+  }
+}

@@ -1,0 +1,44 @@
+packer { # want: The "packer" block is part of Packer's language, but not of the part
+  required_version = ">= 1.10"
+}
+variables { # want: Declare each variable
+  a = 1
+}
+data "amazon-ami" "x" { # want: The "data" block is part of Packer's language
+}
+surprise { # want: Blocks of type "surprise" are not expected here
+}
+dynamic "source" { # want: Blocks of type "dynamic" are not expected here
+  for_each = [1]
+}
+source "arm" "x" {
+  file_urls               = ["https://example.org/x.img.xz"]
+  file_checksum           = "acff736ca7945e3b305f07cda4abdb870910e12634991da69783611756e381b3"
+  file_checksum_type      = "sha256"
+  file_target_extension   = "xz"
+  file_unarchive_cmd      = ["xz", "-d", "$ARCHIVE_PATH"]
+  image_build_method      = "resize"
+  image_path              = "x.img"
+  image_size              = "4G"
+  image_chroot_env        = ["PATH=/bin"]
+  qemu_binary_source_path = "/usr/bin/qemu-aarch64-static"
+  image_partitions {
+    name         = "root"
+    type         = "83"
+    start_sector = 2048
+    size         = "0"
+    filesystem   = "ext4"
+    mountpoint   = "/"
+  }
+}
+source "arm" "y" { # want: A second source
+}
+build {
+  sources = ["source.arm.x"]
+  provisioner "shell" {
+    inline = ["true"]
+  }
+}
+build { # want: A second build
+  sources = ["source.arm.y"]
+}

@@ -1,0 +1,3 @@
+greeting = "file"
+count    = "42"
+names    = ["two", "nobody"]
