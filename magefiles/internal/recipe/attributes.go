@@ -64,30 +64,37 @@ func (l *loader) decode(b *hcl.Block, owner string, s spec, ctx *hcl.EvalContext
 		if !diags.HasErrors() {
 			if converted, err := convert.Convert(val, typ); err == nil {
 				value = converted
+				if value.IsNull() && slices.Contains(s.required, name) {
+					l.problem(attr.Expr.Range(), "Missing required argument", "The argument %q is required, but it is null.", name)
+				}
 			} else {
 				l.problem(attr.Expr.Range(), "Incorrect attribute value type", "Inappropriate value for attribute %q: %s.", name, err)
 			}
 		}
 		a.values[name] = attribute{value: value, expr: attr.Expr}
 		if name != "execute_command" {
-			l.refuseTemplates(name, a.values[name])
+			l.checkStrings(name, a.values[name])
 		}
 	}
 	return a, content.Blocks
 }
 
-// refuseTemplates refuses "{{": Packer evaluates it as a Go template in every
-// string it gives to a plugin.
-func (l *loader) refuseTemplates(name string, a attribute) {
+// checkStrings refuses null in a list, and "{{" anywhere: Packer evaluates that
+// as a Go template in every string it gives to a plugin.
+func (l *loader) checkStrings(name string, a attribute) {
 	if !a.value.IsWhollyKnown() {
 		return
 	}
-	_ = cty.Walk(a.value, func(_ cty.Path, v cty.Value) (bool, error) {
-		if !v.IsNull() && v.Type() == cty.String && strings.Contains(v.AsString(), "{{") {
+	_ = cty.Walk(a.value, func(path cty.Path, v cty.Value) (bool, error) {
+		switch {
+		case v.IsNull() && len(path) > 0:
+			l.problem(a.expr.Range(), "Incorrect attribute value type", "Inappropriate value for attribute %q: an element is null.", name)
+		case !v.IsNull() && v.Type() == cty.String && strings.Contains(v.AsString(), "{{"):
 			l.problem(a.expr.Range(), "Not supported", "Packer evaluates \"{{\" in %q as a Go template. Only execute_command may hold one here.", name)
-			return false, nil
+		default:
+			return true, nil
 		}
-		return true, nil
+		return false, nil
 	})
 }
 
@@ -132,11 +139,9 @@ func (a attributes) list(name string) []string {
 	}
 	var list []string
 	for _, v := range a.values[name].value.AsValueSlice() {
-		s := ""
 		if !v.IsNull() {
-			s = v.AsString()
+			list = append(list, v.AsString())
 		}
-		list = append(list, s)
 	}
 	return list
 }

@@ -119,7 +119,7 @@ func (b attributesOnly) Content(schema *hcl.BodySchema) (*hcl.BodyContent, hcl.D
 }
 
 func (l *loader) checkBuildSources(a attributes, source *Source) {
-	if !a.has("sources") || source == nil {
+	if _, ok := a.values["sources"]; !ok || a.unknown("sources") || source == nil {
 		return
 	}
 	want := "source." + source.Type + "." + source.Name

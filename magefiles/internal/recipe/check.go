@@ -24,7 +24,9 @@ func (l *loader) checkPartitions(s *Source) {
 		case p.SizeBytes%SectorSize != 0:
 			l.problem(p.Range, "Invalid partition", "The size of partition %q is no multiple of %d bytes.", p.Name, SectorSize)
 		}
-		if p.Size == "0" && (i != len(s.Partitions)-1 || p.Filesystem != "ext4" || p.Mountpoint != "/") {
+		// What is empty is missing, and has been reported.
+		isRoot := (p.Filesystem == "" || p.Filesystem == "ext4") && (p.Mountpoint == "" || p.Mountpoint == "/")
+		if p.Size == "0" && (i != len(s.Partitions)-1 || !isRoot) {
 			l.problem(p.Range, "Invalid partition", "Only the last partition can take all that is left (size 0), and only as the ext4 root file system.")
 		}
 		if other, ok := mounts[p.Mountpoint]; ok && p.Mountpoint != "" {

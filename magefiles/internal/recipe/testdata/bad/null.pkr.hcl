@@ -1,0 +1,31 @@
+variable "nothing" {
+  type    = string
+  default = null
+}
+source "arm" "x" {
+  file_urls               = ["https://example.org/x.img.xz"]
+  file_checksum           = "acff736ca7945e3b305f07cda4abdb870910e12634991da69783611756e381b3"
+  file_checksum_type      = "sha256"
+  file_target_extension   = "xz"
+  file_unarchive_cmd      = ["xz", "-d", "$ARCHIVE_PATH"]
+  image_build_method      = "resize"
+  image_path              = "x.img"
+  image_size              = null # want: The argument "image_size" is required, but it is null
+  image_chroot_env        = [var.nothing] # want: an element is null
+  qemu_binary_source_path = "/usr/bin/qemu-aarch64-static"
+  image_partitions {
+    name         = "root"
+    type         = "83"
+    start_sector = 2048
+    size         = "0"
+    filesystem   = "ext4"
+    mountpoint   = var.nothing # want: The argument "mountpoint" is required, but it is null
+  }
+}
+build {
+  sources = null # want: A build has exactly one source here
+  provisioner "shell" {
+    inline           = ["true"]
+    environment_vars = ["A=${var.nothing}"] # want: The expression result is null
+  }
+}
