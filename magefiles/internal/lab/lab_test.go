@@ -1,0 +1,183 @@
+package lab
+
+import (
+	"context"
+	"debug/elf"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-containerregistry/pkg/name"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
+
+	"github.com/cubeos-app/releases/magefiles/internal/container"
+)
+
+const moduleDir = "../../.."
+
+func TestRegistryServesStandinsForTheRealList(t *testing.T) {
+	list := filepath.Join(moduleDir, "skopeo", "images.txt")
+	images, err := container.ReadList(list)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := container.Options{ListFile: list, CacheDir: t.TempDir()}
+	var sums [2]string
+	for i := range sums {
+		mirror, stop, err := StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Images: images})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Mirror, o.Dir = mirror, filepath.Join(t.TempDir(), "archives")
+		if i > 0 {
+			o.CacheDir = t.TempDir()
+		}
+		got, err := container.Download(t.Context(), o)
+		if err := errors.Join(err, stop()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := net.Dial("tcp", mirror); err == nil {
+			t.Error("something still listens after stop")
+		}
+		if i == 0 {
+			for _, img := range got.Images {
+				checkArchive(t, img)
+			}
+		}
+		data, err := os.ReadFile(filepath.Join(o.Dir, container.SumsFile))
+		if err != nil {
+			t.Fatal(err)
+		}
+		sums[i] = string(data)
+	}
+	if diff := cmp.Diff(sums[0], sums[1]); diff != "" {
+		t.Errorf("the same source made other images (-first +second):\n%s", diff)
+	}
+	if n := strings.Count(sums[0], "\n"); n != len(standins()) {
+		t.Errorf("%d archives, want %d", n, len(standins()))
+	}
+}
+
+// checkArchive checks that img is an arm64 program with what Docker needs to run it.
+func checkArchive(t *testing.T, img container.Image) {
+	t.Helper()
+	tag, err := name.NewTag(img.Reference)
+	if err != nil {
+		t.Fatal(err)
+	}
+	loaded, err := tarball.ImageFromPath(img.Archive, &tag)
+	if err != nil {
+		t.Fatalf("%s under its own reference: %v", img.Archive, err)
+	}
+	config, err := loaded.ConfigFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"/" + binaryPath, img.Name}, config.Config.Entrypoint); diff != "" {
+		t.Errorf("%s: entry point (-want +got):\n%s", img.Name, diff)
+	}
+	if config.Architecture != "arm64" || config.Config.Healthcheck == nil || len(config.Config.ExposedPorts) == 0 {
+		t.Errorf("%s: configuration is %+v", img.Name, config)
+	}
+	root := t.TempDir()
+	fs := mutate.Extract(loaded)
+	defer fs.Close()
+	file := filepath.Join(root, "fs.tar")
+	out, err := os.Create(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	if _, err := io.Copy(out, fs); err != nil {
+		t.Fatal(err)
+	}
+	binary := extract(t, file, binaryPath)
+	f, err := elf.NewFile(strings.NewReader(binary))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if libs, err := f.ImportedLibraries(); f.Machine != elf.EM_AARCH64 || err != nil || len(libs) > 0 {
+		t.Errorf("%s: machine %s, libraries %v (%v); want a static arm64 program", img.Name, f.Machine, libs, err)
+	}
+	if img.Size > 8<<20 {
+		t.Errorf("%s is %d bytes large, want a small image", img.Name, img.Size)
+	}
+}
+
+func TestRegistryRefusesAServiceWithoutStandin(t *testing.T) {
+	e, err := container.NewEntry("grafana", "docker.io/grafana/grafana:12.0.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _, err = StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Images: []container.Entry{e}})
+	if err == nil || !strings.Contains(err.Error(), "no stand-in for grafana") {
+		t.Errorf("got %v, want it named", err)
+	}
+}
+
+func TestRegistryEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	mirror, stop, err := StartRegistry(ctx, Options{ModuleDir: moduleDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cancel(errors.New("enough"))
+	if err := stop(); err != nil {
+		t.Error(err)
+	}
+	if c, err := net.Dial("tcp", mirror); err == nil {
+		c.Close()
+		t.Error("something still listens")
+	}
+	if _, _, err := StartRegistry(ctx, Options{ModuleDir: moduleDir}); err == nil {
+		t.Error("a registry was started for a cancelled build")
+	}
+}
+
+func TestInputsDigestFollowsTheSource(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, content string) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	digest := func() string {
+		t.Helper()
+		d, err := InputsDigest(Options{ModuleDir: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	for _, name := range []string{"go.mod", "go.sum", "magefiles/internal/lab/standin/main.go"} {
+		write(name, "1")
+	}
+	first := digest()
+	write("magefiles/internal/lab/standin/main_test.go", "a test is not in the image")
+	write("magefiles/internal/lab/notes.md", "neither is this")
+	if digest() != first {
+		t.Error("the digest changed with files that are not in the images")
+	}
+	write("magefiles/internal/lab/standin/main.go", "2")
+	if digest() == first {
+		t.Error("the digest did not change with the source")
+	}
+}
+
+func TestBuildCommand(t *testing.T) {
+	want := []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", "/x/out", "./magefiles/internal/lab/standin"}
+	if diff := cmp.Diff(want, buildCommand("/x/out")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,134 @@
+package lab
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/google/go-containerregistry/pkg/registry"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+
+	"github.com/cubeos-app/releases/magefiles/internal/container"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+)
+
+// Options says what the registry serves.
+type Options struct {
+	ModuleDir string            // the checkout, which has the stand-ins' source
+	Images    []container.Entry // what images.txt lists
+	Reporter  *progress.Reporter
+}
+
+// InputsDigest returns a digest of everything that decides what the registry
+// serves. Its address says nothing of that: it changes with every start.
+func InputsDigest(o Options) (string, error) {
+	files, err := sources(o.ModuleDir)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\n", runtime.Version())
+	for _, e := range o.Images {
+		fmt.Fprintf(h, "%q %q\n", e.Name, e.Reference)
+	}
+	for _, name := range files {
+		data, err := os.ReadFile(filepath.Join(o.ModuleDir, name))
+		if err != nil {
+			return "", fmt.Errorf("reading the stand-in services' source: %w", err)
+		}
+		fmt.Fprintf(h, "%q %x\n", name, sha256.Sum256(data))
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}
+
+// StartRegistry compiles the stand-in services and serves their images from a
+// registry on the loopback interface, under the names that
+// container.Options.Mirror looks for. It serves until stop is called or ctx
+// ends; stop returns when nothing of it is left.
+func StartRegistry(ctx context.Context, o Options) (mirror string, stop func() error, err error) {
+	if err := checkEntries(o.Images); err != nil {
+		return "", nil, err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", nil, fmt.Errorf("starting the lab's registry: %w", err)
+	}
+	stop = serve(ctx, l, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	mirror = l.Addr().String()
+	if err := fill(ctx, mirror, o); err != nil {
+		return "", nil, errors.Join(err, stop())
+	}
+	return mirror, stop, nil
+}
+
+func serve(ctx context.Context, l net.Listener, handler http.Handler) (stop func() error) {
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	// What is under way when the build is cancelled is of no use to anyone.
+	unwatch := context.AfterFunc(ctx, func() { srv.Close() })
+	return sync.OnceValue(func() error {
+		unwatch()
+		err := srv.Close()
+		if serveErr := <-ended; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
+		if err != nil {
+			return fmt.Errorf("stopping the lab's registry: %w", err)
+		}
+		return nil
+	})
+}
+
+// fill builds the images and pushes them.
+func fill(ctx context.Context, mirror string, o Options) (err error) {
+	started := time.Now()
+	task := o.Reporter.Task("compiling the stand-in services", 0)
+	defer task.End()
+	tmp, err := os.MkdirTemp("", "cubeos-lab-")
+	if err != nil {
+		return fmt.Errorf("compiling the stand-in services: %w", err)
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(tmp)) }()
+	binary := filepath.Join(tmp, "standin")
+	if err := compile(ctx, o.ModuleDir, "arm64", binary); err != nil {
+		return err
+	}
+	layer, err := binaryLayer(binary)
+	if err != nil {
+		return err
+	}
+	transport := remote.DefaultTransport.(*http.Transport).Clone()
+	defer transport.CloseIdleConnections()
+	for _, e := range o.Images {
+		at := slices.IndexFunc(standins(), func(s standin) bool { return s.service == e.Name })
+		index, err := standins()[at].image(layer)
+		if err != nil {
+			return err
+		}
+		tag, err := container.MirrorPath(mirror, e.Reference)
+		if err != nil {
+			return err
+		}
+		if err := remote.WriteIndex(tag, index, remote.WithContext(ctx), remote.WithTransport(transport)); err != nil {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return fmt.Errorf("putting the stand-in of %s into the lab's registry: %w", e.Name, err)
+		}
+	}
+	o.Reporter.Printf("made the images of %d stand-in services in %s", len(o.Images), time.Since(started).Round(100*time.Millisecond))
+	return nil
+}

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+)
+
+// api is CubeOS's API. Its health tells whether a device is wired together
+// right: it can write its data, reach HAL, and speak to Docker.
+type api struct {
+	port, dataDir, dbPath, halURL, dockerSocket string
+
+	docker *http.Client
+
+	mu      sync.Mutex // one look at a time, and not more often than needed
+	looked  time.Time
+	checks  map[string]string
+	healthy bool
+}
+
+const lookEvery = 2 * time.Second
+
+func newAPI(env func(string) string) *api {
+	a := &api{
+		port:         or(env("CUBEOS_PORT"), "6010"),
+		dataDir:      or(env("CUBEOS_DATA_DIR"), "/cubeos/data"),
+		dbPath:       or(env("CUBEOS_DB_PATH"), "/cubeos/data/cubeos.db"),
+		halURL:       strings.TrimRight(or(env("HAL_URL"), "http://10.42.24.1:6005"), "/"),
+		dockerSocket: strings.TrimPrefix(or(env("DOCKER_HOST"), "unix:///var/run/docker.sock"), "unix://"),
+	}
+	a.docker = &http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", a.dockerSocket)
+		},
+	}}
+	return a
+}
+
+func (a *api) run(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
+		healthy, checks := a.look(r.Context())
+		status, word := http.StatusOK, "healthy"
+		if !healthy {
+			status, word = http.StatusServiceUnavailable, "unhealthy"
+		}
+		writeJSON(w, status, map[string]any{"status": word, "service": "cubeos-api", "checks": checks})
+	})
+	return serve(ctx, web{addr: net.JoinHostPort("", a.port), handler: mux})
+}
+
+func (a *api) check(ctx context.Context) error {
+	return get(ctx, http.DefaultClient, "http://127.0.0.1:"+a.port+"/health")
+}
+
+// look tells what of the things the API needs is there.
+func (a *api) look(ctx context.Context) (healthy bool, checks map[string]string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if time.Since(a.looked) < lookEvery {
+		return a.healthy, a.checks
+	}
+	ctx = context.WithoutCancel(ctx) // the next caller gets the same answer
+	a.healthy, a.checks = true, map[string]string{}
+	for name, err := range map[string]error{
+		"data":     a.writable(),
+		"database": a.database(),
+		"hal":      get(ctx, http.DefaultClient, a.halURL+"/health"),
+		"docker":   get(ctx, a.docker, "http://docker/_ping"),
+	} {
+		a.checks[name] = "ok"
+		if err != nil {
+			a.healthy, a.checks[name] = false, err.Error()
+		}
+	}
+	a.looked = time.Now()
+	return a.healthy, a.checks
+}
+
+func (a *api) writable() error {
+	f, err := os.CreateTemp(a.dataDir, ".writable-*")
+	if err != nil {
+		return fmt.Errorf("writing to the data directory: %w", err)
+	}
+	defer os.Remove(f.Name())
+	return f.Close()
+}
+
+// database opens the database for writing and makes it if it is not there, as
+// the real one does when it starts.
+func (a *api) database() error {
+	if err := os.MkdirAll(filepath.Dir(a.dbPath), 0o755); err != nil {
+		return fmt.Errorf("making the database's directory: %w", err)
+	}
+	f, err := os.OpenFile(a.dbPath, os.O_RDWR|os.O_CREATE, 0o644)
+	if err != nil {
+		return fmt.Errorf("opening the database: %w", err)
+	}
+	return f.Close()
+}

@@ -1,0 +1,32 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+)
+
+// hal is the hardware abstraction layer; here it has no hardware.
+type hal struct {
+	host, port string
+}
+
+func newHAL(env func(string) string) *hal {
+	return &hal{host: or(env("HAL_HOST"), "0.0.0.0"), port: or(env("HAL_PORT"), "6005")}
+}
+
+func (h *hal) run(ctx context.Context) error {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, map[string]string{"status": "healthy", "service": "cubeos-hal"})
+	})
+	return serve(ctx, web{addr: net.JoinHostPort(h.host, h.port), handler: mux})
+}
+
+func (h *hal) check(ctx context.Context) error {
+	host := h.host
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return get(ctx, http.DefaultClient, "http://"+net.JoinHostPort(host, h.port)+"/health")
+}

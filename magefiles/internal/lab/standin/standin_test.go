@@ -1,0 +1,329 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/miekg/dns"
+)
+
+// compiled returns the program, built for this machine as it is for a device.
+func compiled(t *testing.T) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), "standin")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", binary, ".")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return binary
+}
+
+// run starts a service as a container runtime does and stops it with SIGTERM
+// when the test ends.
+func run(t *testing.T, binary, service string, env ...string) {
+	t.Helper()
+	var log strings.Builder
+	cmd := exec.Command(binary, service)
+	cmd.Env, cmd.Stdout, cmd.Stderr = env, &log, &log
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+			t.Errorf("%s: %v", service, err)
+		}
+		hung := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		defer hung.Stop()
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%s did not end well on SIGTERM: %v\n%s", service, err, log.String())
+		}
+	})
+	eventually(t, service+" answers", func() error { return healthy(binary, service, env) })
+}
+
+func healthy(binary, service string, env []string) error {
+	cmd := exec.Command(binary, "-healthcheck", service)
+	cmd.Env = env
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%w: %s", err, out)
+	}
+	return nil
+}
+
+func eventually(t *testing.T, what string, try func() error) {
+	t.Helper()
+	var err error
+	for range 200 {
+		if err = try(); err == nil {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Fatalf("%s: %v", what, err)
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
+	binary := compiled(t)
+	halPort, apiPort, dashboardPort, webPort, dnsPort := freePort(t), freePort(t), freePort(t), freePort(t), freePort(t)
+	adminPort, httpPort, httpsPort := freePort(t), freePort(t), freePort(t)
+	docker := fakeDocker(t)
+	data := filepath.Join(t.TempDir(), "data")
+
+	run(t, binary, "hal", "HAL_HOST=127.0.0.1", "HAL_PORT="+halPort)
+	run(t, binary, "dashboard", "DASHBOARD_PORT="+dashboardPort, "API_URL=http://127.0.0.1:"+apiPort)
+	run(t, binary, "npm", "STANDIN_NPM_ADMIN="+adminPort, "STANDIN_NPM_HTTP="+httpPort, "STANDIN_NPM_HTTPS="+httpsPort,
+		"STANDIN_NPM_HOSTS=cubeos.cube="+dashboardPort+" api.cubeos.cube="+apiPort)
+	run(t, binary, "pihole", "FTLCONF_webserver_port="+webPort, "FTLCONF_dns_port="+dnsPort,
+		"FTLCONF_dns_hosts=10.42.24.1 cubeos.cube", "FTLCONF_misc_dnsmasq_lines=address=/cubeos.cube/10.42.24.1;no-dhcp-interface=eth0")
+
+	t.Run("hal", func(t *testing.T) {
+		wantAnswer(t, "http://127.0.0.1:"+halPort+"/health", "", 200, `"healthy"`)
+	})
+	t.Run("pihole's web interface", func(t *testing.T) {
+		wantAnswer(t, "http://127.0.0.1:"+webPort+"/admin/", "", 200, "Pi-hole")
+	})
+	t.Run("npm", func(t *testing.T) {
+		var answer struct{ Status string }
+		if err := json.Unmarshal([]byte(wantAnswer(t, "http://127.0.0.1:"+adminPort+"/api/", "", 200, "")), &answer); err != nil || answer.Status != "OK" {
+			t.Errorf("got %+v (%v), want status OK", answer, err)
+		}
+		wantAnswer(t, "http://127.0.0.1:"+httpPort+"/", "", 200, "Congratulations")
+		wantAnswer(t, "http://127.0.0.1:"+httpPort+"/", "cubeos.cube", 200, "Dashboard")
+		wantAnswer(t, "https://127.0.0.1:"+httpsPort+"/", "CubeOS.cube:443", 200, "Dashboard")
+		wantAnswer(t, "http://127.0.0.1:"+httpPort+"/health", "api.cubeos.cube", 502, "does not answer")
+	})
+	t.Run("dns", func(t *testing.T) {
+		for _, network := range []string{"udp", "tcp"} {
+			for _, tt := range []struct {
+				name  string
+				qtype uint16
+				rcode int
+				want  []string
+			}{
+				{"cubeos.cube.", dns.TypeA, dns.RcodeSuccess, []string{"10.42.24.1"}},
+				{"Any.Name.CubeOS.cube.", dns.TypeA, dns.RcodeSuccess, []string{"10.42.24.1"}},
+				{"api.cubeos.cube.", dns.TypeAAAA, dns.RcodeSuccess, nil},
+				{"notcubeos.cube.", dns.TypeA, dns.RcodeRefused, nil},
+				{"example.org.", dns.TypeA, dns.RcodeRefused, nil},
+			} {
+				q := new(dns.Msg).SetQuestion(tt.name, tt.qtype)
+				got, _, err := (&dns.Client{Net: network}).ExchangeContext(t.Context(), q, "127.0.0.1:"+dnsPort)
+				if err != nil {
+					t.Fatalf("%s %s: %v", network, tt.name, err)
+				}
+				var addrs []string
+				for _, rr := range got.Answer {
+					if a, ok := rr.(*dns.A); ok {
+						addrs = append(addrs, a.A.String())
+					}
+				}
+				if diff := cmp.Diff(tt.want, addrs); diff != "" || got.Rcode != tt.rcode {
+					t.Errorf("%s %s: %s (-want +got):\n%s", network, tt.name, dns.RcodeToString[got.Rcode], diff)
+				}
+			}
+		}
+	})
+	t.Run("api is healthy only when all it needs is there", func(t *testing.T) {
+		env := []string{"CUBEOS_PORT=" + apiPort, "CUBEOS_DATA_DIR=" + data, "CUBEOS_DB_PATH=" + data + "/db/cubeos.db",
+			"HAL_URL=http://127.0.0.1:" + halPort, "DOCKER_HOST=unix://" + docker.socket}
+		cmd := exec.Command(binary, "api")
+		cmd.Env = env
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		defer cmd.Wait()
+		defer cmd.Process.Signal(syscall.SIGTERM)
+		url := "http://127.0.0.1:" + apiPort + "/health"
+		eventually(t, "api answers", func() error {
+			resp, err := http.Get(url)
+			if err == nil {
+				resp.Body.Close()
+			}
+			return err
+		})
+		wantAnswer(t, url, "", 503, "data directory")
+		if healthy(binary, "api", env) == nil {
+			t.Error("the health check passes without a data directory")
+		}
+		if err := os.MkdirAll(data, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "api is healthy", func() error { return healthy(binary, "api", env) })
+		if _, err := os.Stat(data + "/db/cubeos.db"); err != nil {
+			t.Errorf("no database: %v", err)
+		}
+		wantAnswer(t, "http://127.0.0.1:"+dashboardPort+"/api-status", "", 200, `"docker":"ok"`)
+		docker.Close()
+		eventually(t, "api misses Docker", func() error {
+			if healthy(binary, "api", env) == nil {
+				return fmt.Errorf("still healthy")
+			}
+			return nil
+		})
+		wantAnswer(t, "http://127.0.0.1:"+dashboardPort+"/api-status", "", 503, `"hal":"ok"`)
+	})
+}
+
+type dockerSocket struct {
+	*httptest.Server
+	socket string
+}
+
+// fakeDocker answers ping on a socket, as far as the API goes.
+func fakeDocker(t *testing.T) dockerSocket {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "docker.sock")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/_ping" {
+			http.NotFound(w, r)
+			return
+		}
+		io.WriteString(w, "OK")
+	}))
+	srv.Listener = l
+	srv.Start()
+	t.Cleanup(srv.Close)
+	return dockerSocket{srv, socket}
+}
+
+func wantAnswer(t *testing.T, url, host string, status int, part string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Host = host
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, DisableKeepAlives: true}}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != status || !strings.Contains(string(body), part) {
+		t.Errorf("%s (host %q): %s %s; want %d and %q", url, host, resp.Status, body, status, part)
+	}
+	return string(body)
+}
+
+func TestSettingsThatAreWrongAreNamed(t *testing.T) {
+	for _, tt := range []struct {
+		service string
+		env     map[string]string
+		want    []string
+	}{
+		{"nosuch", nil, []string{"unknown service", "dashboard"}},
+		{"dashboard", map[string]string{"API_URL": "api:6010"}, []string{"API_URL"}},
+		{"pihole", map[string]string{
+			"FTLCONF_webserver_port":     "web",
+			"FTLCONF_dns_hosts":          "cubeos.cube 10.42.24.1",
+			"FTLCONF_misc_dnsmasq_lines": "address=/cubeos.cube/nowhere",
+			"FTLCONF_dns_upstreams":      "resolver.example",
+		}, []string{"FTLCONF_webserver_port", "FTLCONF_dns_hosts", "FTLCONF_misc_dnsmasq_lines", "FTLCONF_dns_upstreams"}},
+	} {
+		_, err := newService(tt.service, func(k string) string { return tt.env[k] })
+		for _, want := range tt.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: got %v, want %q in it", tt.service, err, want)
+			}
+		}
+	}
+}
+
+func TestParseWebPort(t *testing.T) {
+	for _, tt := range []struct {
+		spec, port string
+		ok         bool
+	}{
+		{"6001", "6001", true},
+		{" 80o", "80", true},
+		{"10.42.24.1:8080r", "8080", true},
+		{"443os", "", true},
+		{"[::]:80o", "", true},
+		{"", "", false},
+		{"eighty", "", false},
+		{"80 81", "", false},
+	} {
+		port, ok := parseWebPort(tt.spec)
+		if port != tt.port || ok != tt.ok {
+			t.Errorf("parseWebPort(%q) = %q, %v; want %q, %v", tt.spec, port, ok, tt.port, tt.ok)
+		}
+	}
+}
+
+func TestForwardAsksTheNextUpstream(t *testing.T) {
+	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
+		w.WriteMsg(new(dns.Msg).SetRcode(r, dns.RcodeNameError))
+	})}
+	go srv.ActivateAndServe()
+	t.Cleanup(func() { srv.Shutdown() })
+	_, port, err := net.SplitHostPort(pc.LocalAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		upstreams string
+		want      int
+	}{
+		{"", dns.RcodeRefused},
+		{"127.0.0.1#" + freePort(t), dns.RcodeServerFailure},
+		{"127.0.0.1#" + freePort(t) + ";127.0.0.1#" + port, dns.RcodeNameError},
+	} {
+		n, err := parseNames(func(k string) string {
+			if k == "FTLCONF_dns_upstreams" {
+				return tt.upstreams
+			}
+			return ""
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := n.answer(t.Context(), new(dns.Msg).SetQuestion("example.org.", dns.TypeA), true)
+		if got.Rcode != tt.want {
+			t.Errorf("upstreams %q: %s, want %s", tt.upstreams, dns.RcodeToString[got.Rcode], dns.RcodeToString[tt.want])
+		}
+	}
+}
