@@ -100,7 +100,7 @@ func (m Manifest) Validate() error {
 		bad("base_image url %q: want a URL", m.BaseImage.URL)
 	}
 	checkSHA256(bad, "base_image", m.BaseImage.SHA256)
-	checkDigest(bad, "recipe_digest", m.RecipeDigest)
+	checkSHA256(bad, "recipe_digest", m.RecipeDigest)
 	if len(m.ContainerImages) == 0 {
 		bad("container_images is empty")
 	}
@@ -162,8 +162,8 @@ func checkDigest(bad func(string, ...any), what, digest string) {
 	checkSHA256(bad, what, sum)
 }
 
-// WriteManifest validates m and writes it to path, whole or not at all.
-func WriteManifest(path string, m Manifest) error {
+// Write validates m and writes it to path, whole or not at all.
+func (m Manifest) Write(path string) error {
 	if err := m.Validate(); err != nil {
 		return fmt.Errorf("build manifest %s: %w", path, err)
 	}

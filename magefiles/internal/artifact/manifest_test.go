@@ -16,7 +16,7 @@ func manifestFor(r Result) Manifest {
 		SchemaVersion: SchemaVersion, Version: "1.2.3", Profile: "lab",
 		Commit: strings.Repeat("0123456789", 4), SourceDateEpoch: 1767225600, Created: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		BaseImage:       BaseImage{URL: "https://example.org/base.img.xz", SHA256: strings.Repeat("ab", 32), InitFormat: "cloudinit-rpi"},
-		RecipeDigest:    "sha256:" + strings.Repeat("cd", 32),
+		RecipeDigest:    strings.Repeat("cd", 32),
 		ContainerImages: []ContainerImage{{"api", "ghcr.io/cubeos-app/api:1.0.0", "sha256:" + strings.Repeat("ef", 32)}},
 		PartitionTable: PartitionTable{DiskID: "0a1b2c3d", Partitions: []Partition{
 			{Number: 1, Type: "c", FileSystem: "vfat", Label: "bootfs", UUID: "1234-ABCD", Start: mib, Size: mib},
@@ -37,7 +37,7 @@ func finished(t *testing.T) (manifestPath string, m Manifest) {
 	}
 	m = manifestFor(result)
 	path := o.Names.In(o.Dir).Manifest
-	if err := WriteManifest(path, m); err != nil {
+	if err := m.Write(path); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.Rename(o.Raw, o.Names.In(o.Dir).Image); err != nil {
@@ -123,7 +123,7 @@ func TestManifestValidate(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			m := valid
 			tt.change(&m)
-			err := WriteManifest(filepath.Join(t.TempDir(), "m.json"), m)
+			err := m.Write(filepath.Join(t.TempDir(), "m.json"))
 			for _, want := range tt.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want %q in it", err, want)
