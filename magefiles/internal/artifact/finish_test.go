@@ -3,19 +3,15 @@ package artifact
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -52,20 +48,6 @@ func options(t testing.TB, raw string) FinishOptions {
 	return FinishOptions{Raw: raw, Dir: t.TempDir(), Names: names, Level: 0}
 }
 
-func fileSum(t testing.TB, path string) string {
-	t.Helper()
-	f, err := os.Open(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	sum := sha256.New()
-	if _, err := io.Copy(sum, f); err != nil {
-		t.Fatal(err)
-	}
-	return hex.EncodeToString(sum.Sum(nil))
-}
-
 func listing(t testing.TB, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -77,107 +59,6 @@ func listing(t testing.TB, dir string) []string {
 		names = append(names, e.Name())
 	}
 	return names
-}
-
-func run(t testing.TB, dir string, argv ...string) string {
-	t.Helper()
-	if _, err := exec.LookPath(argv[0]); err != nil {
-		t.Skipf("%s is not installed", argv[0])
-	}
-	cmd := exec.Command(argv[0], argv[1:]...)
-	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		t.Fatalf("%v: %v\n%s", argv, err, out)
-	}
-	return string(out)
-}
-
-func TestFinishRoundTrip(t *testing.T) {
-	const size = 256*mib + 512
-	raw := sparseImage(t, size, Range{0, 440}, Range{5*mib + 4000, 9*mib + 1}, Range{200 * mib, 200*mib + 5000}, Range{size - 512, size})
-	o := options(t, raw)
-	// An earlier run's files are replaced.
-	if err := os.WriteFile(o.Names.In(o.Dir).XZ, []byte("old"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	result, err := Finish(t.Context(), o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	paths := o.Names.In(o.Dir)
-	if diff := cmp.Diff([]string{o.Names.BlockMap, o.Names.XZ, o.Names.Checksum}, listing(t, o.Dir)); diff != "" {
-		t.Error(diff)
-	}
-	want := Result{
-		Raw:      File{o.Names.Image, size, fileSum(t, raw)},
-		XZ:       File{o.Names.XZ, fileSize(t, paths.XZ), fileSum(t, paths.XZ)},
-		BlockMap: File{o.Names.BlockMap, fileSize(t, paths.BlockMap), fileSum(t, paths.BlockMap)},
-	}
-	if diff := cmp.Diff(want, result); diff != "" {
-		t.Error(diff)
-	}
-	t.Run("sha256sum reads the checksum", func(t *testing.T) {
-		run(t, o.Dir, "sha256sum", "--strict", "-c", o.Names.Checksum)
-	})
-	t.Run("xz restores the image", func(t *testing.T) {
-		run(t, o.Dir, "sh", "-c", `xz -dc "$1" | cmp - "$2"`, "sh", o.Names.XZ, raw)
-	})
-	t.Run("bmaptool writes the image", func(t *testing.T) {
-		card := filepath.Join(t.TempDir(), "card")
-		run(t, o.Dir, "bmaptool", "copy", "--bmap", o.Names.BlockMap, o.Names.XZ, card)
-		if got := fileSum(t, card); got != result.Raw.SHA256 {
-			t.Error("the card does not hold the image")
-		}
-	})
-	t.Run("bmaptool notices a changed image", func(t *testing.T) {
-		changed := sparseImage(t, size, Range{0, 440}, Range{6 * mib, 6*mib + 1})
-		cmd := exec.Command("bmaptool", "copy", "--bmap", paths.BlockMap, changed, filepath.Join(t.TempDir(), "card"))
-		if out, err := cmd.CombinedOutput(); errors.Is(err, exec.ErrNotFound) {
-			t.Skip("bmaptool is not installed")
-		} else if err == nil || !strings.Contains(string(out), "checksum mismatch") {
-			t.Errorf("%v\n%s", err, out)
-		}
-	})
-	t.Run("the same image gives the same files", func(t *testing.T) {
-		o := o
-		o.Dir = t.TempDir()
-		again, err := Finish(t.Context(), o)
-		if diff := cmp.Diff(result, again); diff != "" || err != nil {
-			t.Error(err, diff)
-		}
-	})
-}
-
-func fileSize(t testing.TB, path string) int64 {
-	t.Helper()
-	info, err := os.Stat(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info.Size()
-}
-
-// A card is not empty: what has to be zero must be written where it was not.
-func TestBlockMapKeepsZerosThatMatter(t *testing.T) {
-	raw := sparseImage(t, 4*mib, Range{0, 512})
-	o := options(t, raw)
-	o.Zeros = []Range{{mib, mib + 8192}}
-	if _, err := Finish(t.Context(), o); err != nil {
-		t.Fatal(err)
-	}
-	card := filepath.Join(t.TempDir(), "card")
-	if err := os.WriteFile(card, bytes.Repeat([]byte{0xff}, 4*mib), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	blockMap, err := os.ReadFile(o.Names.In(o.Dir).BlockMap)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ranges := regexp.MustCompile(`> ([0-9-]+) </Range>`).FindAllStringSubmatch(string(blockMap), -1)
-	if diff := cmp.Diff([][]string{{"> 0 </Range>", "0"}, {"> 256-257 </Range>", "256-257"}}, ranges); diff != "" {
-		t.Error(diff)
-	}
 }
 
 func TestBlockRanges(t *testing.T) {
@@ -237,50 +118,92 @@ func TestFinishRefuses(t *testing.T) {
 	}
 }
 
-func TestFinishCancelled(t *testing.T) {
-	raw := sparseImage(t, 64*mib, Range{0, 64 * mib})
-	o := options(t, raw)
-	o.Level = 9
-	if err := os.WriteFile(o.Names.In(o.Dir).XZ, []byte("an earlier run's"), 0o644); err != nil {
-		t.Fatal(err)
+// noHoles is a raw image that must not be read where it has holes.
+type noHoles struct {
+	content []byte
+	data    []Range
+}
+
+func (n noHoles) ReadAt(p []byte, at int64) (int, error) {
+	for _, r := range n.data {
+		if at >= r.Start && at+int64(len(p)) <= r.End {
+			return copy(p, n.content[at:]), nil
+		}
 	}
-	ctx, cancel := context.WithTimeoutCause(t.Context(), 300*time.Millisecond, errors.New("stopped by hand"))
-	defer cancel()
-	started := time.Now()
-	if _, err := Finish(ctx, o); err == nil || !strings.Contains(err.Error(), "stopped by hand") {
-		t.Errorf("got %v", err)
+	return 0, fmt.Errorf("%d bytes of a hole were read", len(p))
+}
+
+func TestCopyImage(t *testing.T) {
+	const size = 5*mib + 512
+	content := make([]byte, size)
+	data := []Range{{4096, 8192}, {mib, 3 * mib}, {5 * mib, size}}
+	for _, r := range data {
+		for i := r.Start; i < r.End; i++ {
+			content[i] = byte(i%251) + 1
+		}
 	}
-	if took := time.Since(started); took > 5*time.Second {
-		t.Errorf("took %s to stop", took)
+	var got bytes.Buffer
+	sums, err := copyImage(t.Context(), &got, noHoles{content, data}, size, data)
+	if err != nil || !bytes.Equal(got.Bytes(), content) {
+		t.Fatalf("the copy differs, or %v", err)
 	}
-	if diff := cmp.Diff([]string{o.Names.XZ}, listing(t, o.Dir)); diff != "" {
+	var want []mappedRange
+	for _, r := range data {
+		want = append(want, mappedRange{r, sha256Hex(content[r.Start:r.End])})
+	}
+	if diff := cmp.Diff(want, sums); diff != "" {
 		t.Error(diff)
 	}
-}
 
-// A file that shrinks while it is read stands for a failing disk.
-func TestFinishReadError(t *testing.T) {
-	raw := sparseImage(t, 64*mib, Range{0, 64 * mib})
-	o := options(t, raw)
-	time.AfterFunc(300*time.Millisecond, func() { _ = os.Truncate(raw, mib) })
-	if _, err := Finish(t.Context(), o); err == nil || !strings.Contains(err.Error(), "reading the raw image at byte") {
+	if _, err := copyImage(t.Context(), io.Discard, noHoles{content, nil}, size, data); err == nil || !strings.Contains(err.Error(), "at byte 4096") {
 		t.Errorf("got %v", err)
 	}
-	if left := listing(t, o.Dir); len(left) > 0 {
-		t.Errorf("left %s", left)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("stopped by hand"))
+	if _, err := copyImage(ctx, io.Discard, noHoles{content, data}, size, data); err == nil || err.Error() != "stopped by hand" {
+		t.Errorf("got %v", err)
 	}
 }
 
-func TestFinishNeedsLittleMemory(t *testing.T) {
-	raw := sparseImage(t, 256*mib, Range{0, 4 * mib}, Range{100 * mib, 110 * mib})
-	o := options(t, raw)
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if _, err := Finish(t.Context(), o); err != nil {
+func TestRenderBlockMap(t *testing.T) {
+	got := string(renderBlockMap(10*blockSize+512, []mappedRange{{Range{0, blockSize}, "aa"}, {Range{2 * blockSize, 5 * blockSize}, "bb"}, {Range{10 * blockSize, 10*blockSize + 512}, "cc"}}))
+	for _, want := range []string{
+		"<ImageSize> 41472 </ImageSize>", "<BlocksCount> 11 </BlocksCount>", "<MappedBlocksCount> 5 </MappedBlocksCount>",
+		`<Range chksum="aa"> 0 </Range>`, `<Range chksum="bb"> 2-4 </Range>`, `<Range chksum="cc"> 10 </Range>`,
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%s is not in\n%s", want, got)
+		}
+	}
+	sum := regexp.MustCompile(`[0-9a-f]{64}`).FindString(got)
+	if blank := strings.Replace(got, sum, strings.Repeat("0", 64), 1); sha256Hex([]byte(blank)) != sum {
+		t.Errorf("the file's own sum is not %s", sum)
+	}
+}
+
+func TestDataRanges(t *testing.T) {
+	f, err := os.Open(sparseImage(t, 8*mib, Range{mib, 2 * mib}, Range{8*mib - 512, 8 * mib}))
+	if err != nil {
 		t.Fatal(err)
 	}
-	runtime.ReadMemStats(&after)
-	if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 8*mib {
-		t.Errorf("allocated %d bytes for an image of 256 MiB", allocated)
+	defer f.Close()
+	got, err := dataRanges(f, 8*mib)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// File systems round data up to their blocks, never down.
+	covered := func(r Range) bool {
+		for _, g := range got {
+			if g.Start <= r.Start && r.End <= g.End {
+				return true
+			}
+		}
+		return false
+	}
+	if !covered(Range{mib, 2 * mib}) || !covered(Range{8*mib - 512, 8 * mib}) {
+		t.Errorf("got %v", got)
+	}
+	if got, err := dataRanges(f, mib); err != nil || len(got) > 1 {
+		t.Errorf("of the part before the data: %v, %v", got, err)
 	}
 }

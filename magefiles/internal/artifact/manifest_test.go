@@ -1,6 +1,7 @@
 package artifact
 
 import (
+	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -27,23 +28,31 @@ func manifestFor(r Result) Manifest {
 	}
 }
 
-// finished is a small finished image with its build manifest.
+// finished lays out files such as Finish leaves, and their build manifest.
 func finished(t *testing.T) (manifestPath string, m Manifest) {
 	t.Helper()
-	o := options(t, sparseImage(t, 4*mib, Range{0, 512}, Range{mib, 2 * mib}))
-	result, err := Finish(t.Context(), o)
+	names, err := NamesFor("lab", "1.2.3")
 	if err != nil {
 		t.Fatal(err)
 	}
+	paths := names.In(t.TempDir())
+	put := func(path string, content []byte) File {
+		if err := os.WriteFile(path, content, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return File{filepath.Base(path), int64(len(content)), sha256Hex(content)}
+	}
+	result := Result{
+		Raw:      put(paths.Image, bytes.Repeat([]byte("raw image"), 4*mib)[:4*mib]),
+		XZ:       put(paths.XZ, bytes.Repeat([]byte("compressed"), mib)),
+		BlockMap: put(paths.BlockMap, []byte("block map")),
+	}
+	put(paths.Checksum, []byte(result.XZ.SHA256+"  "+result.XZ.Name+"\n"))
 	m = manifestFor(result)
-	path := o.Names.In(o.Dir).Manifest
-	if err := m.Write(path); err != nil {
+	if err := m.Write(paths.Manifest); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Rename(o.Raw, o.Names.In(o.Dir).Image); err != nil {
-		t.Fatal(err)
-	}
-	return path, m
+	return paths.Manifest, m
 }
 
 func TestManifestRoundTripAndVerify(t *testing.T) {
@@ -79,14 +88,14 @@ func TestVerifyFindsEveryDamage(t *testing.T) {
 	flip(paths.XZ)
 	flip(paths.Image)
 	flip(paths.Checksum)
-	if err := os.Truncate(paths.BlockMap, 10); err != nil {
+	if err := os.Truncate(paths.BlockMap, 5); err != nil {
 		t.Fatal(err)
 	}
 	_, err := Verify(t.Context(), path, nil)
 	if err == nil {
 		t.Fatal("damage was not noticed")
 	}
-	for _, want := range []string{paths.XZ + " has the SHA-256", paths.Image + " has the SHA-256", paths.BlockMap + " has 10 bytes", paths.Checksum + " says"} {
+	for _, want := range []string{paths.XZ + " has the SHA-256", paths.Image + " has the SHA-256", paths.BlockMap + " has 5 bytes", paths.Checksum + " says"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("%q is not in: %v", want, err)
 		}

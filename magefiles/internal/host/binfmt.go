@@ -47,10 +47,10 @@ func SetUpARM64(ctx context.Context, out *progress.Reporter) error {
 	if err := mountBinfmt(ctx, out); err != nil {
 		return err
 	}
-	return setUpHandler(ctx, out, binfmtDir, proveARM64)
+	return setUpHandler(ctx, out, binfmtDir, "/", proveARM64)
 }
 
-func setUpHandler(ctx context.Context, out *progress.Reporter, dir string, prove func(context.Context) error) error {
+func setUpHandler(ctx context.Context, out *progress.Reporter, dir, root string, prove func(context.Context) error) error {
 	if err := enableBinfmt(dir, out); err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func setUpHandler(ctx context.Context, out *progress.Reporter, dir string, prove
 			return fmt.Errorf("removing the handler %s: %w", e.Name, err)
 		}
 	}
-	emu, err := findEmulator("/")
+	emu, err := findEmulator(root)
 	if err != nil {
 		return err
 	}

@@ -99,9 +99,8 @@ func fakeBinfmt(t *testing.T, entries map[string]string) string {
 }
 
 func TestSetUpHandlerDecides(t *testing.T) {
-	if _, err := findEmulator("/"); err != nil {
-		t.Skip(err)
-	}
+	root := t.TempDir()
+	install(t, root, "/usr/bin/qemu-aarch64-static", helloARM64())
 	works := func(context.Context) error { return nil }
 	failsOnce := func() func(context.Context) error {
 		n := 0
@@ -129,7 +128,7 @@ func TestSetUpHandlerDecides(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			dir := fakeBinfmt(t, tt.entries)
 			var out bytes.Buffer
-			if err := setUpHandler(t.Context(), progress.New(&out), dir, tt.prove); err != nil {
+			if err := setUpHandler(t.Context(), progress.New(&out), dir, root, tt.prove); err != nil {
 				t.Fatal(err)
 			}
 			got, _ := os.ReadFile(filepath.Join(dir, "register"))
@@ -148,48 +147,42 @@ func TestSetUpHandlerDecides(t *testing.T) {
 	}
 }
 
-func TestFindEmulator(t *testing.T) {
-	self, err := os.Executable()
-	if err != nil {
+// install writes a program, for which any static ELF file will do.
+func install(t *testing.T, root, path string, content []byte) {
+	t.Helper()
+	p := filepath.Join(root, path)
+	if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.WriteFile(p, content, 0o755)); err != nil {
 		t.Fatal(err)
 	}
-	put := func(root, path, target string) {
-		p := filepath.Join(root, path)
-		if err := errors.Join(os.MkdirAll(filepath.Dir(p), 0o755), os.Symlink(target, p)); err != nil {
-			t.Fatal(err)
-		}
+}
+
+func TestFindEmulator(t *testing.T) {
+	const libexec, static, plain = "/usr/libexec/qemu-binfmt/aarch64-binfmt-P", "/usr/bin/qemu-aarch64-static", "/usr/bin/qemu-aarch64"
+	staticELF, dynamicELF := helloARM64(), helloARM64()
+	dynamicELF[64] = byte(elf.PT_INTERP)
+	for name, tt := range map[string]struct {
+		installed map[string][]byte
+		want      emulator
+		wantErr   string
+	}{
+		"none":                         {nil, emulator{}, "mage prereqs"},
+		"Debian's and Ubuntu's":        {map[string][]byte{libexec: staticELF, static: staticELF, plain: staticELF}, emulator{libexec, "OPF"}, ""},
+		"another distribution's":       {map[string][]byte{static: staticELF}, emulator{static, "OF"}, ""},
+		"a dynamic one is no use":      {map[string][]byte{plain: dynamicELF}, emulator{}, "not linked statically"},
+		"a dynamic one is passed over": {map[string][]byte{libexec: dynamicELF, static: staticELF}, emulator{static, "OF"}, ""},
+		"not a program":                {map[string][]byte{static: []byte("no ELF")}, emulator{}, static},
+	} {
+		t.Run(name, func(t *testing.T) {
+			root := t.TempDir()
+			for path, content := range tt.installed {
+				install(t, root, path, content)
+			}
+			got, err := findEmulator(root)
+			if got != tt.want || (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
+				t.Errorf("got %v, %v", got, err)
+			}
+		})
 	}
-	t.Run("none", func(t *testing.T) {
-		if _, err := findEmulator(t.TempDir()); err == nil || !strings.Contains(err.Error(), "qemu-user-static") {
-			t.Error(err)
-		}
-	})
-	t.Run("not a program", func(t *testing.T) {
-		root := t.TempDir()
-		text := filepath.Join(root, "text")
-		if err := os.WriteFile(text, []byte("no ELF"), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		put(root, "/usr/bin/qemu-aarch64-static", text)
-		if _, err := findEmulator(root); err == nil || !strings.Contains(err.Error(), "qemu-aarch64-static") {
-			t.Error(err)
-		}
-	})
-	t.Run("dynamic ones are passed over", func(t *testing.T) {
-		root := t.TempDir()
-		put(root, "/usr/bin/qemu-aarch64", "/bin/sh")
-		if _, err := findEmulator(root); err == nil || !strings.Contains(err.Error(), "not linked statically") {
-			t.Error(err)
-		}
-		if static, err := isStatic(self); err != nil || !static {
-			t.Skip("this test program is not static")
-		}
-		put(root, "/usr/bin/qemu-aarch64-static", self)
-		got, err := findEmulator(root)
-		if err != nil || got != (emulator{"/usr/bin/qemu-aarch64-static", "OF"}) {
-			t.Error(got, err)
-		}
-	})
 }
 
 func TestProofError(t *testing.T) {
