@@ -55,6 +55,10 @@ for unit in userconfig.service regenerate_ssh_host_keys.service sshd-keygen.serv
     systemctl mask --quiet "$unit"
   fi
 done
+# It offers SSH over vsock, which a Pi does not have, and complains about that.
+install -d -m 0755 /etc/systemd/system-generators
+ln -sfn /dev/null /etc/systemd/system-generators/systemd-ssh-generator
+
 systemctl enable --quiet ssh.service systemd-timesyncd.service
 if unit_exists getty@.service; then
   systemctl enable --quiet getty@tty1.service

@@ -34,3 +34,7 @@ fi
   echo "CUBEOS_VERSION=$CUBEOS_VERSION"
   echo "CUBEOS_PROFILE=$CUBEOS_PROFILE"
 } >/etc/cubeos-release
+
+# The packages' own scripts have done what systemd would do again at first boot
+# because /usr is newer than these.
+touch -r /usr /etc/.updated /var/.updated

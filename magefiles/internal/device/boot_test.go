@@ -1,0 +1,276 @@
+package device
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// firstBoot is all a first boot changes, in the order the README promises.
+var firstBoot = []string{
+	"load ghcr.io/cubeos-app/api:1.0.0",
+	"load ghcr.io/cubeos-app/dashboard:1.0.0",
+	"load ghcr.io/cubeos-app/hal:1.0.0",
+	"load docker.io/jc21/nginx-proxy-manager:2.12.6",
+	"load docker.io/pihole/pihole:2025.08.0",
+	"swarm init",
+	"secret create cubeos_jwt_secret",
+	"secret create cubeos_encryption_key",
+	"compose up pihole",
+	"compose up npm",
+	"compose up hal",
+	"stack deploy cubeos-api",
+	"stack deploy cubeos-dashboard",
+	"jump filter CUBEOS-FORWARD",
+	"jump nat CUBEOS-POSTROUTING",
+	"hostapd restart",
+}
+
+func TestFirstBootThenNormalBoot(t *testing.T) {
+	t.Parallel()
+	d := newFake(t)
+	out, err := d.boot()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if diff := cmp.Diff(firstBoot, d.effects()); diff != "" {
+		t.Errorf("effects of the first boot (-want +got):\n%s", diff)
+	}
+	if got := d.read("run/cubeos/boot-mode"); got != "first\n" {
+		t.Errorf("boot mode %q, want first", got)
+	}
+	if !d.exists("var/lib/cubeos/first-boot-complete") {
+		t.Error("there is no marker")
+	}
+	for _, want := range []string{"CUBEOS: stage swarm: done in ", "CUBEOS: first boot complete after "} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the console does not show %q:\n%s", want, out)
+		}
+	}
+
+	secrets := d.read("cubeos/config/secrets.env")
+	if out, err := d.boot(); err != nil || !strings.Contains(out, "CUBEOS: normal boot complete after ") {
+		t.Fatalf("second boot: %v\n%s", err, out)
+	}
+	// The stub's jumps outlive a boot; hostapd does not, but nothing changed for it.
+	if diff := cmp.Diff([]string(nil), d.effects()); diff != "" {
+		t.Errorf("a normal boot with nothing missing changed something (-want +got):\n%s", diff)
+	}
+	if got := d.read("run/cubeos/boot-mode"); got != "normal\n" {
+		t.Errorf("boot mode %q, want normal", got)
+	}
+	if d.read("cubeos/config/secrets.env") != secrets {
+		t.Error("the second boot changed the secrets")
+	}
+}
+
+// TestPowerCut cuts the power before each single call of a first boot, boots
+// again, and wants everything done, and done once.
+func TestPowerCut(t *testing.T) {
+	t.Parallel()
+	whole := newFake(t)
+	whole.mustBoot()
+	steps := whole.calls()
+	if steps < 40 {
+		t.Fatalf("a first boot made %d calls only: the stubs are not in its way", steps)
+	}
+	step := 1
+	if testing.Short() {
+		step = 5
+	}
+	for n := 1; n <= steps; n += step {
+		t.Run(fmt.Sprint(n), func(t *testing.T) {
+			t.Parallel()
+			d := newFake(t)
+			if _, err := d.boot(fmt.Sprintf("STUB_DIE_AT=%d", n)); !powerCut(err) {
+				t.Fatalf("the power was not cut: %v", err)
+			}
+			before := d.effects()
+			if d.exists("var/lib/cubeos/first-boot-complete") && !slices.Equal(before, firstBoot) {
+				t.Fatalf("the marker was there before the end, after only\n%s", strings.Join(before, "\n"))
+			}
+			out, err := d.boot()
+			if err != nil {
+				t.Fatalf("the boot after: %v\n%s", err, out)
+			}
+			got := append(before, d.effects()...)
+			// hostapd is started by every boot; loading what an interrupted
+			// load left half done is Docker's business.
+			want := slices.Clone(firstBoot)
+			got = slices.DeleteFunc(got, isHostapd)
+			want = slices.DeleteFunc(want, isHostapd)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("effects of both boots (-want +got):\n%s", diff)
+			}
+			if !d.exists("var/lib/cubeos/first-boot-complete") {
+				t.Error("there is no marker")
+			}
+		})
+	}
+}
+
+func isHostapd(effect string) bool { return strings.HasPrefix(effect, "hostapd ") }
+
+func TestNormalBootMendsWhatIsLost(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		lose func(d *fake)
+		want []string
+	}{
+		"container": {
+			func(d *fake) { d.unstub("containers/cubeos-npm") },
+			[]string{"compose up npm"},
+		},
+		"stack": {
+			func(d *fake) { d.unstub("services/cubeos-dashboard_dashboard") },
+			[]string{"stack deploy cubeos-dashboard"},
+		},
+		"secret": {
+			func(d *fake) { d.unstub("secrets/cubeos_jwt_secret") },
+			[]string{"secret create cubeos_jwt_secret"},
+		},
+		"swarm": {
+			func(d *fake) { d.stubFile("swarm", "error false\n") },
+			[]string{
+				"swarm leave", "swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
+				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
+			},
+		},
+		"sick container": {
+			func(d *fake) { d.stubFile("sick/pihole", "") },
+			[]string{"compose restart pihole"},
+		},
+		"sick stack": {
+			func(d *fake) { d.stubFile("sick/cubeos-api", "") },
+			[]string{"service update cubeos-api_api"},
+		},
+		"access point": {
+			func(d *fake) { d.unstub("hostapd") },
+			[]string{"hostapd start"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newFake(t)
+			d.mustBoot()
+			d.effects()
+			tt.lose(d)
+			if out, err := d.boot(); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if diff := cmp.Diff(tt.want, d.effects()); diff != "" {
+				t.Errorf("effects (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestFirstBootWithSomethingBroken(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		breakIt func(d *fake)
+		mend    func(d *fake)
+		says    string
+		without string // the effect that can not happen
+	}{
+		"damaged archive": {
+			func(d *fake) { d.write("var/lib/cubeos/images/npm.tar", "garbage\n") },
+			func(d *fake) { d.write("var/lib/cubeos/images/npm.tar", images["npm"]+"\n") },
+			"npm.tar is damaged",
+			"compose up npm",
+		},
+		"archive of something else": {
+			func(d *fake) {
+				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), images["hal"], "other:1", 1))
+			},
+			func(d *fake) {
+				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), "other:1", images["hal"], 1))
+			},
+			"hal.tar does not hold other:1",
+			"",
+		},
+		"image lost": {
+			func(d *fake) { d.remove("var/lib/cubeos/images/dashboard.tar") },
+			func(d *fake) { d.write("var/lib/cubeos/images/dashboard.tar", images["dashboard"]+"\n") },
+			"cubeos-dashboard: its image " + images["dashboard"] + " is not on this device",
+			"stack deploy cubeos-dashboard",
+		},
+		"sick service": {
+			func(d *fake) { d.stubFile("sick/pihole", "") },
+			func(d *fake) { d.unstub("sick/pihole") },
+			"pihole does not answer on http://127.0.0.1:6001/admin/ after 1 s",
+			"",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newFake(t)
+			tt.breakIt(d)
+			out, err := d.boot()
+			if err == nil {
+				t.Fatalf("the boot claims success:\n%s", out)
+			}
+			if !strings.Contains(out, tt.says) {
+				t.Errorf("the console does not say %q:\n%s", tt.says, out)
+			}
+			got := d.effects()
+			for _, want := range firstBoot {
+				if strings.HasPrefix(want, "load ") || want == tt.without {
+					continue
+				}
+				if !slices.Contains(got, want) {
+					t.Errorf("%q did not happen, though it does not need what is broken", want)
+				}
+			}
+			if slices.Contains(got, tt.without) {
+				t.Errorf("%q happened", tt.without)
+			}
+
+			tt.mend(d)
+			if out, err := d.boot(); err != nil || !d.exists("var/lib/cubeos/first-boot-complete") {
+				t.Errorf("the boot after it was mended: %v\n%s", err, out)
+			}
+		})
+	}
+}
+
+func TestFullDiskKeepsTheArchives(t *testing.T) {
+	t.Parallel()
+	d := newFake(t)
+	d.stubFile("full", "")
+	out, err := d.script("cubeos-docker-preload.sh", nil)
+	if err == nil || !strings.Contains(out, "no space left on device") {
+		t.Errorf("got %v and\n%s\nwant a failure that says why", err, out)
+	}
+	for name := range images {
+		if !d.exists("var/lib/cubeos/images/" + name + ".tar") {
+			t.Errorf("%s.tar is gone", name)
+		}
+	}
+}
+
+func TestWithoutRadio(t *testing.T) {
+	t.Parallel()
+	d := newFake(t)
+	d.remove("sys/class/net/wlan0")
+	out, err := d.boot()
+	if err != nil {
+		t.Fatalf("a device without wlan0 failed to boot: %v\n%s", err, out)
+	}
+	if !strings.Contains(out, "WARNING: no wlan0") {
+		t.Errorf("nothing says why there is no access point:\n%s", out)
+	}
+	if d.exists("cubeos/config/ap.env") {
+		t.Error("there is a name for an access point without a MAC to make it of")
+	}
+
+	d.write("sys/class/net/wlan0/address", "dc:a6:32:01:ab:cd\n")
+	d.effects()
+	d.mustBoot()
+	if diff := cmp.Diff([]string{"hostapd restart"}, d.effects()); diff != "" {
+		t.Errorf("the boot that finds wlan0 (-want +got):\n%s", diff)
+	}
+}

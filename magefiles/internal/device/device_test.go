@@ -1,0 +1,224 @@
+package device
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+)
+
+// repo is the top of the checkout, seen from this package.
+const repo = "../../.."
+
+var images = map[string]string{
+	"pihole":    "docker.io/pihole/pihole:2025.08.0",
+	"npm":       "docker.io/jc21/nginx-proxy-manager:2.12.6",
+	"hal":       "ghcr.io/cubeos-app/hal:1.0.0",
+	"api":       "ghcr.io/cubeos-app/api:1.0.0",
+	"dashboard": "ghcr.io/cubeos-app/dashboard:1.0.0",
+}
+
+// fake is a device's file tree and the state of the programs its scripts call.
+type fake struct {
+	t    *testing.T
+	root string // the device's /
+	stub string // what the stub programs keep
+	bin  string
+}
+
+// newFake makes a device as it comes out of the build: configured, archives in
+// place, never booted.
+func newFake(t *testing.T) *fake {
+	t.Helper()
+	dir := t.TempDir()
+	d := &fake{t: t, root: filepath.Join(dir, "root"), stub: filepath.Join(dir, "stub"), bin: filepath.Join(dir, "bin")}
+	for _, p := range []string{"containers", "services", "secrets", "images", "sick"} {
+		d.mkdir(filepath.Join(d.stub, p))
+	}
+	d.mkdir(d.bin)
+	stub, err := filepath.Abs("testdata/stub.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{
+		"docker", "curl", "systemctl", "iptables", "iptables-restore", "iw", "rfkill", "sync",
+		"findmnt", "growpart", "resize2fs",
+	} {
+		if err := os.Symlink(stub, filepath.Join(d.bin, name)); err != nil {
+			t.Fatal(err)
+		}
+	}
+
+	if err := os.CopyFS(d.root, os.DirFS(filepath.Join(repo, "configs/rootfs"))); err != nil {
+		t.Fatal(err)
+	}
+	d.write("cubeos/config/defaults.env", strings.ReplaceAll(d.read("cubeos/config/defaults.env"), "@CUBEOS_WIFI_COUNTRY@", "NL"))
+	var env, sums strings.Builder
+	for name, reference := range images {
+		archive := reference + "\n"
+		d.write("var/lib/cubeos/images/"+name+".tar", archive)
+		fmt.Fprintf(&env, "%s_IMAGE=%s\n", strings.ToUpper(name), reference)
+		fmt.Fprintf(&sums, "%x  %s.tar\n", sha256.Sum256([]byte(archive)), name)
+	}
+	d.write("var/lib/cubeos/images/images.env", env.String())
+	d.write("var/lib/cubeos/images/SHA256SUMS", sums.String())
+	d.write("cubeos/config/images.env", env.String())
+	d.write("sys/class/net/wlan0/address", "dc:a6:32:01:ab:cd\n")
+	return d
+}
+
+// script runs one boot script and returns what it printed.
+func (d *fake) script(name string, args []string, env ...string) (string, error) {
+	d.t.Helper()
+	path, err := filepath.Abs(filepath.Join(repo, "firstboot", name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err = process.Cmd{
+		// The stubs cut the power by killing the script's process group;
+		// timeout(1) gives what it runs a group of its own.
+		Argv: append([]string{"bash", "-c", `STUB_GROUP=$$ exec bash "$0" "$@"`, path}, args...),
+		Env: append([]string{
+			"PATH=" + d.bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/nonexistent",
+			"CUBEOS_ROOT=" + d.root, "STUB_STATE=" + d.stub, "CUBEOS_POLL=0.01", "CUBEOS_WLAN_TIMEOUT=0",
+			"CUBEOS_HEALTH_TIMEOUT=1", "CUBEOS_DOCKER_TIMEOUT=1", "CUBEOS_SWARM_TIMEOUT=1",
+		}, env...),
+		Stdout: &out, Stderr: &out,
+	}.Run(d.t.Context())
+	return out.String(), err
+}
+
+// boot does what the units do: load archives where there are any, decide, go
+// that way.
+func (d *fake) boot(env ...string) (string, error) {
+	d.t.Helper()
+	var all strings.Builder
+	var failed []error
+	step := func(name string) bool {
+		out, err := d.script(name, nil, env...)
+		all.WriteString(out)
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", name, err))
+		}
+		return !powerCut(err)
+	}
+	if tars, _ := filepath.Glob(filepath.Join(d.root, "var/lib/cubeos/images/*.tar")); len(tars) > 0 {
+		if !step("cubeos-docker-preload.sh") {
+			return all.String(), errors.Join(failed...)
+		}
+	}
+	if step("cubeos-boot-detect.sh") {
+		step("cubeos-" + strings.TrimSpace(d.read("run/cubeos/boot-mode")) + "-boot.sh")
+	}
+	return all.String(), errors.Join(failed...)
+}
+
+// mustBoot is boot for a test that goes on from there.
+func (d *fake) mustBoot() {
+	d.t.Helper()
+	if out, err := d.boot(); err != nil {
+		d.t.Fatalf("%v\n%s", err, out)
+	}
+}
+
+// powerCut reports whether a script ended because a stub killed its group.
+func powerCut(err error) bool {
+	var exit *exec.ExitError
+	return errors.As(err, &exit) && !exit.Exited()
+}
+
+func (d *fake) mkdir(path string) {
+	d.t.Helper()
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// write sets a file of the device.
+func (d *fake) write(path, content string) {
+	d.t.Helper()
+	path = filepath.Join(d.root, path)
+	d.mkdir(filepath.Dir(path))
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *fake) read(path string) string {
+	d.t.Helper()
+	b, err := os.ReadFile(filepath.Join(d.root, path))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(b)
+}
+
+func (d *fake) remove(path string) {
+	d.t.Helper()
+	if err := os.RemoveAll(filepath.Join(d.root, path)); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *fake) exists(path string) bool {
+	_, err := os.Stat(filepath.Join(d.root, path))
+	return err == nil
+}
+
+func (d *fake) mode(path string) os.FileMode {
+	d.t.Helper()
+	info, err := os.Stat(filepath.Join(d.root, path))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return info.Mode().Perm()
+}
+
+// stubFile sets a file of the stubs' state.
+func (d *fake) stubFile(name, content string) {
+	d.t.Helper()
+	if err := os.WriteFile(filepath.Join(d.stub, name), []byte(content), 0o644); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+func (d *fake) unstub(name string) {
+	d.t.Helper()
+	if err := os.Remove(filepath.Join(d.stub, name)); err != nil {
+		d.t.Fatal(err)
+	}
+}
+
+// effects are the changes made since the last call, in their order.
+func (d *fake) effects() []string {
+	d.t.Helper()
+	path := filepath.Join(d.stub, "effects")
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil {
+		err = os.Remove(path)
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return strings.Split(strings.TrimSpace(string(b)), "\n")
+}
+
+func (d *fake) calls() int {
+	d.t.Helper()
+	b, err := os.ReadFile(filepath.Join(d.stub, "calls"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return bytes.Count(b, []byte("\n"))
+}

@@ -1,0 +1,155 @@
+#!/bin/bash
+# Stands in for the programs the boot scripts call; which one is its name. What
+# they would have done is kept in files under $STUB_STATE, each change is a line
+# of $STUB_STATE/effects, each call a line of $STUB_STATE/calls. When the call
+# number is $STUB_DIE_AT, the power goes.
+set -Eeuo pipefail
+
+name=${0##*/}
+state=$STUB_STATE
+printf '%s %s\n' "$name" "$*" >>"$state/calls"
+mapfile -t calls <"$state/calls"
+if [[ ${STUB_DIE_AT:-} == "${#calls[@]}" ]]; then
+  kill -KILL -- "-$STUB_GROUP"
+  sleep 5
+fi
+
+effect() { printf '%s\n' "$*" >>"$state/effects"; }
+key() { printf '%s' "${1//\//_}"; }
+needs() {
+  if [[ -z ${!1:-} ]]; then
+    echo "stub $name: variable $1 is not set" >&2
+    exit 1
+  fi
+}
+exists() { [[ -e $state/$1 ]]; }
+
+docker_compose() {
+  local app verb args="$*"
+  [[ $args =~ /coreapps/([a-z]+)/appconfig/docker-compose.yml\ ([a-z]+) ]] || exit 64
+  app=${BASH_REMATCH[1]} verb=${BASH_REMATCH[2]}
+  needs "${app^^}_IMAGE"
+  needs CUBEOS_ADDRESS
+  needs PIHOLE_PASSWORD
+  case $verb in
+    up)
+      if ! exists "containers/cubeos-$app"; then
+        : >"$state/containers/cubeos-$app"
+        effect "compose up $app"
+      fi
+      ;;
+    restart)
+      effect "compose restart $app"
+      rm -f "$state/sick/$app"
+      ;;
+  esac
+}
+
+docker_stack() {
+  local stack=${!#} service
+  service=${stack}_${stack#cubeos-}
+  needs API_IMAGE
+  needs DASHBOARD_IMAGE
+  exists swarm || exit 1
+  exists secrets/cubeos_jwt_secret || exit 1
+  [[ $* == *"--resolve-image never"* ]] || exit 64
+  if ! exists "services/$service"; then
+    : >"$state/services/$service"
+    effect "stack deploy $stack"
+  fi
+}
+
+stub_docker() {
+  case "$1 ${2:-}" in
+    version\ *) echo 26.1.5 ;;
+    info\ *) if exists swarm; then cat "$state/swarm"; else echo 'inactive false'; fi ;;
+    image\ inspect) exists "images/$(key "$3")" ;;
+    load\ *)
+      read -r reference <"${!#}"
+      if exists full; then
+        echo 'no space left on device' >&2
+        exit 1
+      fi
+      : >"$state/images/$(key "$reference")"
+      effect "load $reference"
+      ;;
+    swarm\ init)
+      [[ $* == *"--task-history-limit 1"* && $* == *"--advertise-addr 127.0.0.1"* ]] || exit 64
+      if exists swarm; then exit 1; fi
+      echo 'active true' >"$state/swarm"
+      effect 'swarm init'
+      ;;
+    swarm\ leave)
+      rm -rf "$state/swarm" "$state/services"/* "$state/secrets"/*
+      effect 'swarm leave'
+      ;;
+    node\ ls) [[ $(<"$state/swarm") == 'active true' ]] ;;
+    secret\ inspect) exists "secrets/$3" ;;
+    secret\ create)
+      if exists "secrets/$3"; then exit 1; fi
+      cat >"$state/secrets/$3"
+      effect "secret create $3"
+      ;;
+    compose\ *) docker_compose "$@" ;;
+    stack\ deploy) docker_stack "$@" ;;
+    service\ inspect) exists "services/$3" ;;
+    service\ update)
+      local service=${!#}
+      effect "service update $service"
+      rm -f "$state/sick/${service%_*}"
+      ;;
+    inspect\ *) if exists "containers/${!#}"; then echo true; else exit 1; fi ;;
+    *) exit 64 ;;
+  esac
+}
+
+stub_curl() {
+  local app
+  case ${!#} in
+    *:6001/admin/) app=pihole ;;
+    *:81/api/) app=npm ;;
+    *:6005/health) app=hal ;;
+    *:6010/health) app=cubeos-api ;;
+    *:6011/) app=cubeos-dashboard ;;
+    *) exit 64 ;;
+  esac
+  if exists "sick/$app"; then exit 22; fi
+  exists "containers/cubeos-$app" || exists "services/${app}_${app#cubeos-}"
+}
+
+stub_systemctl() {
+  case "$1 $2" in
+    'start hostapd.service' | 'restart hostapd.service')
+      if exists hostapd && [[ $1 == start ]]; then return; fi
+      : >"$state/hostapd"
+      effect "hostapd $1"
+      ;;
+    *) exit 64 ;;
+  esac
+}
+
+case $name in
+  docker) stub_docker "$@" ;;
+  curl) stub_curl "$@" ;;
+  systemctl) stub_systemctl "$@" ;;
+  iptables)
+    # -w 10 -t TABLE -C|-I CHAIN …
+    case $5 in
+      -C) exists "jump-$4-${!#}" ;;
+      -I)
+        : >"$state/jump-$4-${!#}"
+        effect "jump $4 ${!#}"
+        ;;
+      *) exit 64 ;;
+    esac
+    ;;
+  iptables-restore) cat >"$state/rules" ;;
+  iw | rfkill | sync) ;;
+  findmnt) echo "$STUB_ROOT_DEVICE" ;;
+  growpart)
+    effect "growpart $*"
+    if [[ -e $state/growpart-status ]]; then exit "$(<"$state/growpart-status")"; fi
+    ;;
+  resize2fs) effect "resize2fs $*" ;;
+  *) exit 64 ;;
+esac
