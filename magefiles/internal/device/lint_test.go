@@ -1,0 +1,257 @@
+package device
+
+import (
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+)
+
+func glob(t *testing.T, patterns ...string) []string {
+	t.Helper()
+	var all []string
+	for _, p := range patterns {
+		found, err := filepath.Glob(filepath.Join(repo, p))
+		if err != nil || len(found) == 0 {
+			t.Fatalf("no file matches %s (%v)", p, err)
+		}
+		all = append(all, found...)
+	}
+	return all
+}
+
+func TestScriptsAreClean(t *testing.T) {
+	t.Parallel()
+	scripts := append(glob(t, "packer/scripts/*.sh", "firstboot/*.sh"), "testdata/stub.sh")
+	for _, script := range scripts {
+		b, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(string(b), "\nset -Eeuo pipefail\n") {
+			t.Errorf("%s has no `set -Eeuo pipefail`", script)
+		}
+	}
+	if _, err := exec.LookPath("shellcheck"); err != nil {
+		t.Fatal("shellcheck is missing, so the scripts are unchecked: `go tool mage prereqs` installs it")
+	}
+	if err := process.Run(t.Context(), append([]string{"shellcheck", "-x"}, scripts...)...); err != nil {
+		t.Error(err)
+	}
+	if err := process.Run(t.Context(), append([]string{"go", "tool", "shfmt", "-i", "2", "-ci", "-bn", "-d"}, scripts...)...); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestUnits lets systemd read our units beside this machine's own.
+func TestUnits(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("systemd-analyze is missing, so the units are unchecked: install the package systemd")
+		}
+		t.Skip("systemd-analyze is missing: install the package systemd")
+	}
+	root := t.TempDir()
+	lib := filepath.Join(root, "usr/local/lib/cubeos")
+	units := filepath.Join(root, "etc/systemd/system")
+	sh := filepath.Join(root, "bin/sh")
+	for _, dir := range []string{lib, filepath.Dir(sh), filepath.Join(root, "usr/lib/systemd")} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(sh, []byte("#!"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := process.Run(t.Context(), "cp", "-R", "/usr/lib/systemd/system", filepath.Join(root, "usr/lib/systemd/")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(lib, os.DirFS(filepath.Join(repo, "firstboot"))); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(units, os.DirFS(filepath.Join(repo, "firstboot/systemd"))); err != nil {
+		t.Fatal(err)
+	}
+	argv := []string{"systemd-analyze", "verify", "--root=" + root, "--man=no"}
+	for _, unit := range glob(t, "firstboot/systemd/*.service") {
+		argv = append(argv, filepath.Base(unit))
+	}
+	var out strings.Builder
+	err := process.Cmd{Argv: argv, Stdout: &out, Stderr: &out}.Run(t.Context())
+	for line := range strings.Lines(out.String()) {
+		if strings.Contains(line, "cubeos") {
+			t.Error(strings.TrimSpace(line))
+		}
+	}
+	if err != nil && !t.Failed() {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
+// TestPlaceholders checks that what has to be filled in is filled in by
+// 04-configure.sh or, for the access point, on the device.
+func TestPlaceholders(t *testing.T) {
+	t.Parallel()
+	script, err := os.ReadFile(filepath.Join(repo, "packer/scripts/04-configure.sh"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	placeholder := regexp.MustCompile(`@[A-Z_]+@`)
+	tree := filepath.Join(repo, "configs/rootfs")
+	err = filepath.WalkDir(tree, func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || !entry.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		landing := strings.TrimPrefix(path, tree)
+		if placeholder.Match(b) && landing != "/usr/local/share/cubeos/hostapd.conf.in" &&
+			!strings.Contains(string(script), "\n  "+landing+"\n") {
+			t.Errorf("%s holds %s, but 04-configure.sh does not fill it in", path, placeholder.Find(b))
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDockerConfiguration(t *testing.T) {
+	t.Parallel()
+	b, err := os.ReadFile(filepath.Join(repo, "configs/rootfs/etc/docker/daemon.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var conf map[string]any
+	if err := json.Unmarshal(b, &conf); err != nil {
+		t.Fatal(err)
+	}
+	for key, why := range map[string]string{
+		"live-restore": "Swarm refuses it",
+		"metrics-addr": "it opens a port",
+		"hosts":        "the unit says where Docker listens",
+	} {
+		if _, there := conf[key]; there {
+			t.Errorf("daemon.json sets %s: %s", key, why)
+		}
+	}
+	if _, limited := conf["log-opts"]; !limited {
+		t.Error("daemon.json does not limit the logs")
+	}
+}
+
+// TestImagesComeFromOnePlace wants every service to take its image from
+// images.env, by the name that docker-images/ gives it.
+func TestImagesComeFromOnePlace(t *testing.T) {
+	t.Parallel()
+	image := regexp.MustCompile(`(?m)^ +image: (.*)$`)
+	var got []string
+	for _, file := range glob(t, "configs/rootfs/cubeos/coreapps/*/appconfig/docker-compose.yml") {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range image.FindAllStringSubmatch(string(b), -1) {
+			got = append(got, m[1])
+		}
+	}
+	var want []string
+	for name := range images {
+		want = append(want, "${"+strings.ToUpper(name)+"_IMAGE:?}")
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("images %v, want %v", got, want)
+	}
+}
+
+// TestContainerImages runs the provisioner that checks the archives, in a mount
+// namespace where /var/lib/cubeos and /cubeos are the test's.
+func TestContainerImages(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("not root: the script's paths can not be put elsewhere")
+	}
+	for name, tt := range map[string]struct {
+		spoil func(d *fake)
+		says  []string
+	}{
+		"whole": {func(*fake) {}, nil},
+		"two problems": {
+			func(d *fake) {
+				d.remove("var/lib/cubeos/images/npm.tar")
+				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), "HAL_IMAGE=", "HALL_IMAGE=", 1))
+			},
+			[]string{"npm.tar is missing or empty", "no HAL_IMAGE=REFERENCE:TAG"},
+		},
+		"damaged": {
+			func(d *fake) { d.write("var/lib/cubeos/images/api.tar", "garbage") },
+			[]string{"api.tar: FAILED", "an archive is not what"},
+		},
+		"no checksum": {
+			func(d *fake) {
+				d.write("var/lib/cubeos/images/SHA256SUMS", strings.ReplaceAll(d.read("var/lib/cubeos/images/SHA256SUMS"), "api.tar", "other"))
+			},
+			[]string{"has no line for api.tar"},
+		},
+		"untagged": {
+			func(d *fake) {
+				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), ":2.12.6", "", 1))
+			},
+			[]string{"no NPM_IMAGE=REFERENCE:TAG"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newFake(t)
+			d.remove("cubeos/config/images.env")
+			tt.spoil(d)
+			script, err := filepath.Abs(filepath.Join(repo, "packer/scripts/05-container-images.sh"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var out strings.Builder
+			err = process.Cmd{
+				Argv: []string{
+					"unshare", "--mount", "--propagation", "private", "sh", "-euc",
+					`mount -t tmpfs none /mnt && mkdir -p /mnt/up /mnt/work /mnt/root
+mount -t overlay -o "lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work" none /mnt/root
+mkdir -p /mnt/root/cubeos /mnt/root/var/lib/cubeos
+mount --bind "$1/cubeos" /mnt/root/cubeos && mount --bind "$1/var/lib/cubeos" /mnt/root/var/lib/cubeos
+mount --bind "$(dirname "$2")" /mnt/root/mnt
+exec chroot /mnt/root "/mnt/$(basename "$2")"`, "sh", d.root, script,
+				},
+				Stdout: &out, Stderr: &out,
+			}.Run(t.Context())
+			if tt.says == nil {
+				if err != nil || d.read("cubeos/config/images.env") != d.read("var/lib/cubeos/images/images.env") {
+					t.Errorf("%v\n%s", err, out.String())
+				}
+				return
+			}
+			if exit := new(exec.ExitError); !errors.As(err, &exit) {
+				t.Errorf("got %v, want a failure", err)
+			}
+			for _, want := range tt.says {
+				if !strings.Contains(out.String(), want) {
+					t.Errorf("it does not say %q:\n%s", want, out.String())
+				}
+			}
+			if d.exists("cubeos/config/images.env") {
+				t.Error("images.env was installed nevertheless")
+			}
+		})
+	}
+}
