@@ -149,6 +149,16 @@ variable "docker_ce_key_fingerprint" {
   }
 }
 
+variable "container_source" {
+  type        = string
+  description = "Where the container images come from: `registry` pulls what skopeo/images.txt names; `stand-ins` are built here and answer on the same ports."
+  default     = "registry"
+  validation {
+    condition     = contains(["registry", "stand-ins"], var.container_source)
+    error_message = "The source of container images must be registry or stand-ins."
+  }
+}
+
 variable "container_images" {
   type        = string
   description = "Directory, relative to the repository, of the container images that are preloaded: NAME.tar, SHA256SUMS and images.env."

@@ -9,6 +9,7 @@ base_image_format = "raw"
 
 docker_source    = "debian"
 container_images = "docker-images/lab"
+container_source = "stand-ins"
 wifi_country     = "US"
 
 publishable        = false

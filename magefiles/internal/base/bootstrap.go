@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,8 +47,8 @@ var ext4Features = []string{
 
 // Bootstrap returns a Debian arm64 image in Raspberry Pi OS's layout from the
 // cache directory, making it if it is not there. It needs root and, unless the
-// build machine is arm64, a binfmt handler.
-func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, cacheDir string, log *progress.Reporter) (Image, error) {
+// build machine is arm64, a binfmt handler. lender may be nil.
+func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, lender rootfs.Lender, cacheDir string, log *progress.Reporter) (Image, error) {
 	id := from.id()
 	path := filepath.Join(cacheDir, "debian-"+from.Suite+"-"+id[:16]+".img")
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
@@ -62,42 +63,12 @@ func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, cacheDir s
 		return img, nil
 	}
 
-	minimal, err := store.Layer(ctx, id+"-minimal", func(ctx context.Context, d rootfs.Draft) error {
-		log.Printf("bootstrapping Debian %s arm64 from %s", from.Suite, from.Mirror)
-		task := log.Task("bootstrapping", 0)
-		defer task.End()
-		var out notes = task.Note
-		return process.Cmd{Argv: from.mmdebstrapArgv(d.Tree), Stderr: process.Tee(out)}.Run(ctx)
-	})
+	layers, err := from.system(ctx, store, lender, log)
 	if err != nil {
-		return Image{}, fmt.Errorf("bootstrapping Debian %s: %w", from.Suite, err)
+		return Image{}, err
 	}
-	system, err := store.Layer(ctx, id+"-system", func(ctx context.Context, d rootfs.Draft) error {
-		log.Printf("installing kernel, firmware and the system on it")
-		task := log.Task("installing the system", 0)
-		defer task.End()
-		aids, err := rootfs.BuildAids()
-		if err != nil {
-			return err
-		}
-		step := rootfs.Step{
-			Argv: []string{"/bin/bash", "/" + scriptPath},
-			Env: []string{
-				"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
-				fmt.Sprintf("PARTUUID_PREFIX=%08x", from.diskID()),
-			},
-			Files:    append(aids, rootfs.AidFile{Path: scriptPath, Mode: 0o755, Data: bootstrapScript}),
-			Hostname: "localhost",
-			Output:   process.Tee(notes(task.Note)),
-		}
-		return step.Run(ctx, d, []string{minimal})
-	})
-	if err != nil {
-		return Image{}, fmt.Errorf("installing the system of the base image: %w", err)
-	}
-
 	partial := path + ".partial"
-	view, err := rootfs.NewView([]string{system, minimal}, path+".view")
+	view, err := rootfs.NewView(layers, path+".view")
 	if err != nil {
 		return Image{}, err
 	}
@@ -108,13 +79,67 @@ func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, cacheDir s
 	return record(partial, path)
 }
 
+// system makes the root file system as layers, topmost first.
+func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootfs.Lender, log *progress.Reporter) ([]string, error) {
+	minimal, err := store.Layer(ctx, digest(from.mmdebstrapArgv("")...), func(ctx context.Context, d rootfs.Draft) error {
+		log.Printf("bootstrapping Debian %s arm64 from %s", from.Suite, from.Mirror)
+		task := log.Task("bootstrapping", 0)
+		defer task.End()
+		return process.Cmd{Argv: from.mmdebstrapArgv(d.Tree), Stderr: process.Tee(lines(task.Note))}.Run(ctx)
+	})
+	if err != nil {
+		return nil, fmt.Errorf("bootstrapping Debian %s: %w", from.Suite, err)
+	}
+	layers := []string{minimal}
+	// Python gets a layer of its own below the rest: only what is installed
+	// when a step begins can be lent to it, and byte-compiling python's modules
+	// is most of the rest's work.
+	for _, step := range []string{"python", "system"} {
+		key := digest(filepath.Dir(layers[0]), step, string(bootstrapScript), fmt.Sprint(from.diskID()))
+		top, err := store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
+			log.Printf("installing the base image's %s", step)
+			task := log.Task("installing the base image's "+step, 0)
+			defer task.End()
+			aids, err := rootfs.BuildAids()
+			if err != nil {
+				return err
+			}
+			if lender != nil {
+				lent, err := lender.Lend(layers)
+				if err != nil {
+					return err
+				}
+				aids = append(aids, lent...)
+			}
+			return rootfs.Step{
+				Argv: []string{"/bin/bash", "/" + scriptPath, step},
+				Env: []string{
+					"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
+					fmt.Sprintf("DISK_ID=%08x", from.diskID()),
+				},
+				Files:    append(aids, rootfs.AidFile{Path: scriptPath, Mode: 0o755, Data: bootstrapScript}),
+				Hostname: "localhost",
+				Output:   process.Tee(lines(task.Note)),
+			}.Run(ctx, d, layers)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("installing the base image's %s: %w", step, err)
+		}
+		layers = slices.Insert(layers, 0, top)
+	}
+	return layers, nil
+}
+
 const scriptPath = "tmp/bootstrap.sh"
 
 // id names everything the base image is made from.
 func (from Debian) id() string {
-	h := sha256.New()
-	fmt.Fprintf(h, "%q\n", append([]string{from.Suite, from.Mirror, string(bootstrapScript)}, ext4Features...))
-	return hex.EncodeToString(h.Sum(nil))
+	return digest(append([]string{from.Suite, from.Mirror, string(bootstrapScript)}, ext4Features...)...)
+}
+
+func digest(parts ...string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%q", parts))
+	return hex.EncodeToString(sum[:])
 }
 
 func (from Debian) diskID() uint32 {
@@ -153,9 +178,10 @@ func (from Debian) mmdebstrapArgv(tree string) []string {
 	}
 }
 
-type notes func(string)
+// lines is a writer that hands on what a command prints.
+type lines func(string)
 
-func (n notes) Write(p []byte) (int, error) { n(string(p)); return len(p), nil }
+func (l lines) Write(p []byte) (int, error) { l(string(p)); return len(p), nil }
 
 // record moves the finished image to its name, with its digest beside it.
 func record(partial, path string) (Image, error) {

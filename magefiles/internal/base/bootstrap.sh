@@ -1,16 +1,23 @@
 #!/bin/bash
 # Turns a minimal Debian into what a Raspberry Pi OS Lite image is to its user.
-# Runs in the chroot. Environment: PARTUUID_PREFIX, the MBR disk identifier.
+# Runs in the chroot. Argument: python or system, the part to install.
+# Environment: DISK_ID, the MBR disk identifier.
 set -Eeuo pipefail
+
+if [[ $1 == python ]]; then
+  apt-get update
+  apt-get install --yes --no-install-recommends python3-minimal
+  exit
+fi
 
 # Raspberry Pi OS names partitions by PARTUUID in both of these.
 cat >/etc/fstab <<FSTAB
 proc            /proc           proc    defaults          0       0
-PARTUUID=$PARTUUID_PREFIX-01  /boot/firmware  vfat    defaults          0       2
-PARTUUID=$PARTUUID_PREFIX-02  /               ext4    defaults,noatime  0       1
+PARTUUID=$DISK_ID-01  /boot/firmware  vfat    defaults          0       2
+PARTUUID=$DISK_ID-02  /               ext4    defaults,noatime  0       1
 FSTAB
 cat >/etc/default/raspi-firmware <<FIRMWARE
-ROOTPART="PARTUUID=$PARTUUID_PREFIX-02 rootfstype=ext4"
+ROOTPART="PARTUUID=$DISK_ID-02 rootfstype=ext4"
 CONSOLES="serial0,115200 tty1"
 FIRMWARE
 mkdir -p /boot/firmware

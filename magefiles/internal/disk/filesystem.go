@@ -15,6 +15,9 @@ type FAT struct {
 	ID    uint32 // volume serial number
 }
 
+// UUID is the volume serial number the way blkid and fstab write it.
+func (f FAT) UUID() string { return fmt.Sprintf("%04X-%04X", f.ID>>16, f.ID&0xffff) }
+
 // Ext4 is what identifies the root file system and what it may use.
 type Ext4 struct {
 	Label     string

@@ -14,6 +14,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
 )
 
@@ -21,8 +22,9 @@ import (
 // layer that is used again for as long as nothing it depends on changes. It
 // needs root, but no Docker.
 type Embedded struct {
-	Store *rootfs.Store
-	Log   *progress.Reporter
+	Store  *rootfs.Store
+	Lender rootfs.Lender // nil runs every program emulated
+	Log    *progress.Reporter
 }
 
 // layout is what is noted of a base image beside its tree.
@@ -137,10 +139,17 @@ func (e Embedded) provision(ctx context.Context, job Job, s step, d rootfs.Draft
 	if err != nil {
 		return err
 	}
+	if e.Lender != nil && s.Type == recipe.Shell {
+		lent, err := e.Lender.Lend(layers)
+		if err != nil {
+			return fmt.Errorf("lending native programs: %w", err)
+		}
+		aids = append(aids, lent...)
+	}
 	out := output{log, task}
 	for _, run := range s.runs {
 		run.Env = append([]string{"HOME=/root"}, job.Recipe.Source.ChrootEnv...)
-		run.Files = append(aids, run.Files...)
+		run.Files = slices.Concat(aids, run.Files)
 		run.Hostname = "localhost"
 		run.Output = process.Tee(out)
 		if err := run.Run(ctx, d, layers); err != nil {

@@ -22,6 +22,7 @@ const formatVersion = "1"
 // step is a provisioner with what running it means.
 type step struct {
 	recipe.Provisioner
+	own     string // digest of the provisioner itself
 	key     string // of the layer it makes, and so of all below it
 	logName string
 	runs    []rootfs.Step
@@ -29,18 +30,23 @@ type step struct {
 
 func baseKey(img base.Image) string { return digest("base", formatVersion, img.SHA256) }
 
-// Key names everything the content of the job's image depends on, save its
-// file systems' own data.
-func Key(job Job) (string, error) {
+// Inputs names everything the job's image depends on, with its digest.
+func Inputs(job Job) (map[string]string, error) {
 	steps, err := plan(job)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	key := baseKey(job.Base)
-	if len(steps) > 0 {
-		key = steps[len(steps)-1].key
+	inputs := map[string]string{
+		"base image":       job.Base.SHA256,
+		"engine":           formatVersion,
+		"headroom":         fmt.Sprint(job.Headroom),
+		"time of commit":   job.Time.UTC().String(),
+		"chroot variables": strings.Join(job.Recipe.Source.ChrootEnv, " "),
 	}
-	return digest(key, fmt.Sprint(job.Headroom), job.Time.UTC().String()), nil
+	for i, s := range steps {
+		inputs[fmt.Sprintf("provisioner %d, %s", i+1, s.Label())] = s.own
+	}
+	return inputs, nil
 }
 
 func plan(job Job) ([]step, error) {
@@ -49,7 +55,7 @@ func plan(job Job) ([]step, error) {
 	for i, p := range job.Recipe.Provisioners {
 		s := step{Provisioner: p, logName: fmt.Sprintf("%02d-%s.log", i+1, fileName(p.Label()))}
 		var err error
-		parts := []string{key, p.Type}
+		parts := []string{p.Type}
 		switch p.Type {
 		case recipe.Shell:
 			err = s.shell(&parts)
@@ -61,7 +67,8 @@ func plan(job Job) ([]step, error) {
 		if err != nil {
 			return nil, fmt.Errorf("provisioner %s (%s): %w", p.Label(), p.Range, err)
 		}
-		key = digest(parts...)
+		s.own = digest(parts...)
+		key = digest(key, s.own)
 		s.key = key
 		steps = append(steps, s)
 	}

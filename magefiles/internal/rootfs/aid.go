@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,13 +22,30 @@ import (
 type Aid struct {
 	Dir   string
 	files []string
+	dirs  []string // deepest last
 }
 
-// AidFile is one file of an Aid.
+// AidFile is one file of an Aid: a new one with Mode and Data, a hard link to
+// the file From on the same file system, or a symbolic link to Link.
 type AidFile struct {
 	Path string // inside the root file system, without the leading slash
 	Mode fs.FileMode
 	Data []byte
+	From string
+	Link string
+}
+
+func (f AidFile) place(path string) error {
+	switch {
+	case f.From != "":
+		return os.Link(f.From, path)
+	case f.Link != "":
+		return os.Symlink(f.Link, path)
+	}
+	if err := os.WriteFile(path, f.Data, f.Mode); err != nil {
+		return err
+	}
+	return os.Chmod(path, f.Mode)
 }
 
 // NewAid fills dir with files. Their directories take owner, mode and time
@@ -44,10 +62,7 @@ func NewAid(dir string, layers []string, files []AidFile) (Aid, error) {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return a, err
 		}
-		if err := os.WriteFile(path, f.Data, f.Mode); err != nil {
-			return a, err
-		}
-		if err := os.Chmod(path, f.Mode); err != nil {
+		if err := f.place(path); err != nil {
 			return a, err
 		}
 		a.files = append(a.files, f.Path)
@@ -55,7 +70,8 @@ func NewAid(dir string, layers []string, files []AidFile) (Aid, error) {
 			dirs[d] = true
 		}
 	}
-	for d := range dirs {
+	a.dirs = slices.Sorted(maps.Keys(dirs))
+	for _, d := range a.dirs {
 		if err := likeBelow(dir, layers, d); err != nil {
 			return a, err
 		}
@@ -103,10 +119,7 @@ func (a Aid) Scrub(upper string, layers []string) error {
 		drop := false
 		switch {
 		case isWhiteout(info):
-			drop = !slices.ContainsFunc(layers, func(l string) bool {
-				_, err := os.Lstat(filepath.Join(l, rel))
-				return err == nil
-			})
+			drop = !inAny(layers, rel)
 		case info.Mode().IsRegular():
 			drop, err = sameContents(path, filepath.Join(a.Dir, rel))
 			if err != nil {
@@ -119,7 +132,24 @@ func (a Aid) Scrub(upper string, layers []string) error {
 			}
 		}
 	}
+	for _, d := range slices.Backward(a.dirs) {
+		if inAny(layers, d) {
+			continue
+		}
+		// Only the aid had this directory; what a command put into it stays.
+		err := os.Remove(filepath.Join(upper, d))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENOTEMPTY) && !errors.Is(err, syscall.ENOTDIR) {
+			return err
+		}
+	}
 	return nil
+}
+
+func inAny(layers []string, rel string) bool {
+	return slices.ContainsFunc(layers, func(l string) bool {
+		_, err := os.Lstat(filepath.Join(l, rel))
+		return err == nil
+	})
 }
 
 // isWhiteout recognises overlayfs's mark of a deleted file.

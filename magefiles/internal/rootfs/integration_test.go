@@ -86,8 +86,8 @@ func TestAStepKeepsItsChangesAndNotWhatItWasLent(t *testing.T) {
 	base := bottom(t)
 	os.Symlink("../run/nowhere/resolv.conf", filepath.Join(base, "etc/resolv.conf"))
 	aids := []AidFile{
-		{"etc/resolv.conf", 0o644, []byte("nameserver 192.0.2.1\n")},
-		{"usr/sbin/policy-rc.d", 0o755, []byte("#!/bin/sh\nexit 101\n")},
+		{Path: "etc/resolv.conf", Mode: 0o644, Data: []byte("nameserver 192.0.2.1\n")},
+		{Path: "usr/sbin/policy-rc.d", Mode: 0o755, Data: []byte("#!/bin/sh\nexit 101\n")},
 	}
 	for name, tt := range map[string]struct{ script, keeps string }{
 		"used":     {`cat /etc/resolv.conf; if policy-rc.d; then exit 1; else [ $? -eq 101 ]; fi; echo a >/etc/new`, "etc/new"},

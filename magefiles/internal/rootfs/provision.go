@@ -20,6 +20,12 @@ type Step struct {
 	Output   io.Writer // what the command prints
 }
 
+// Lender gives faster programs for the time of a step. They must do the
+// same as those of the layers (topmost first).
+type Lender interface {
+	Lend(layers []string) ([]AidFile, error)
+}
+
 // Bind shows a directory of the build machine, read-only, to a step.
 type Bind struct{ From, To string }
 

@@ -1,0 +1,26 @@
+//go:build mage
+
+package main
+
+import (
+	"context"
+
+	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+)
+
+// Boot starts the finished image in an emulator and proves that it works; report and logs are in build/boot.
+func Boot(ctx context.Context, profile, version, cache *string, level *int) error {
+	f := flags{profile: profile, version: version, cache: cache, level: level}
+	return build(ctx, f, []host.Group{host.Build, host.Boot}, (*pipeline.Build).Boot)
+}
+
+// Demo builds the lab image, which needs nothing but a Debian mirror, and boots it.
+func Demo(ctx context.Context, cache *string) error {
+	return Boot(ctx, ptr(labProfile), nil, cache, ptr(demoLevel))
+}
+
+// demoLevel compresses lightly: the archive of a demo is unpacked once, by its boot.
+const demoLevel = 0
+
+func ptr[T any](v T) *T { return &v }

@@ -1,0 +1,60 @@
+//go:build mage
+
+package main
+
+import (
+	"context"
+
+	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+)
+
+// Download saves the services' container images as archives into docker-images/PROFILE.
+//
+// -update resolves the tags of skopeo/images.txt anew and rewrites
+// skopeo/images.lock; -mirror=HOST:PORT pulls from a registry mirror.
+func Download(ctx context.Context, profile, cache, mirror *string, update *bool) error {
+	f := flags{profile: profile, cache: cache, mirror: mirror, update: or(update, false)}
+	return build(ctx, f, nil, (*pipeline.Build).ContainerImages)
+}
+
+// Base brings the base image into the cache: downloaded and verified, or bootstrapped.
+func Base(ctx context.Context, profile, cache *string) error {
+	f := flags{profile: profile, cache: cache}
+	return build(ctx, f, []host.Group{host.Build}, func(b *pipeline.Build, ctx context.Context) error {
+		img, err := b.Base(ctx)
+		if err == nil {
+			b.Log.Printf("base image: %s", img.Path)
+		}
+		return err
+	})
+}
+
+// Build makes the raw image build/cubeos-VERSION-arm64.img.
+func Build(ctx context.Context, profile, version, cache *string) error {
+	f := flags{profile: profile, version: version, cache: cache}
+	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Image)
+}
+
+// Compress makes the .img.xz of the image, its checksum, block map and build manifest.
+//
+// -level is xz's, 0 to 9.
+func Compress(ctx context.Context, profile, version, cache *string, level *int) error {
+	f := flags{profile: profile, version: version, cache: cache, level: level}
+	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Compress)
+}
+
+// Imager writes the image's entry into rpi-imager.json (build/rpi-imager.json for a lab image).
+func Imager(ctx context.Context, profile, version, cache *string, level *int) error {
+	f := flags{profile: profile, version: version, cache: cache, level: level}
+	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Imager)
+}
+
+// Release makes and proves everything that is published: image, checksum, block map, manifest and rpi-imager.json.
+func Release(ctx context.Context, profile, version, cache *string) error {
+	return release(ctx, flags{profile: profile, version: version, cache: cache, locked: true})
+}
+
+func release(ctx context.Context, f flags) error {
+	return build(ctx, f, []host.Group{host.Build, host.Boot}, (*pipeline.Build).Release)
+}

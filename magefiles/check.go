@@ -1,0 +1,135 @@
+//go:build mage
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+	"strings"
+
+	"github.com/bitfield/script"
+	"github.com/magefile/mage/mg"
+
+	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+)
+
+// Aliases lets `mage test` be everything.
+var Aliases = map[string]any{"test": Test.All}
+
+// Test groups the tests.
+type Test mg.Namespace
+
+// All runs everything that must pass: lint, unit and integration tests, and the demo, which builds and boots.
+func (t Test) All(ctx context.Context) error {
+	for _, step := range []func(context.Context) error{Lint, t.Unit, t.Integration} {
+		if err := step(ctx); err != nil {
+			return err
+		}
+	}
+	return Demo(ctx, nil)
+}
+
+// Unit runs the quick tests, which need neither root nor other programs than go.
+func (Test) Unit(ctx context.Context) error {
+	return goTest(ctx, "test", "./magefiles/...")
+}
+
+// Integration runs the tests that need root, mounts and the tools of a build.
+func (Test) Integration(ctx context.Context) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	if done, err := elevate(ctx); done {
+		return err
+	}
+	log := progress.New(os.Stderr)
+	if err := host.EnsureInstalled(ctx, host.Needs{Groups: host.AllGroups(), Kernel: true, Root: true}, log); err != nil {
+		return err
+	}
+	if err := host.SetUpARM64(ctx, log); err != nil {
+		return err
+	}
+	return goTest(ctx, "test", "-tags=integration", "-timeout=30m", "./magefiles/...")
+}
+
+func goTest(ctx context.Context, args ...string) error {
+	return process.Cmd{Argv: append([]string{"go"}, args...), Stdout: os.Stdout, Stderr: os.Stderr}.Run(ctx)
+}
+
+// Lint checks the sources: gofmt, vet, staticcheck, shellcheck, shfmt and the recipe's format; it changes nothing.
+func Lint(ctx context.Context) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	log := progress.New(os.Stderr)
+	if err := host.EnsureInstalled(ctx, host.Needs{Groups: []host.Group{host.Lint}}, log); err != nil {
+		return err
+	}
+	shell, err := sources(".sh")
+	if err != nil {
+		return err
+	}
+	recipes, err := sources(".hcl")
+	if err != nil {
+		return err
+	}
+	const tags = "-tags=mage,integration"
+	checks := []struct {
+		name string
+		run  func() error
+	}{
+		{"gofmt", func() error { return mustBeSilent(ctx, "gofmt", "-l", "magefiles") }},
+		{"go vet", func() error { return process.Run(ctx, "go", "vet", tags, "./magefiles/...") }},
+		{"staticcheck", func() error { return process.Run(ctx, "go", "tool", "staticcheck", tags, "./magefiles/...") }},
+		{"go mod tidy", func() error { return process.Run(ctx, "go", "mod", "tidy", "-diff") }},
+		{"shellcheck", func() error {
+			return process.Run(ctx, append([]string{"shellcheck", "-x", "-P", "SCRIPTDIR"}, shell...)...)
+		}},
+		{"shfmt", func() error {
+			return process.Run(ctx, append([]string{"go", "tool", "shfmt", "-d", "-i", "2", "-ci", "-bn"}, shell...)...)
+		}},
+		{"recipe format", func() error {
+			var problems []error
+			for _, file := range recipes {
+				problems = append(problems, recipe.CheckFormat(file))
+			}
+			return errors.Join(problems...)
+		}},
+	}
+	var problems []error
+	for _, c := range checks {
+		log.Printf("lint: %s", c.name)
+		problems = append(problems, c.run())
+	}
+	return errors.Join(problems...)
+}
+
+// mustBeSilent runs a command whose every line of output is a problem.
+func mustBeSilent(ctx context.Context, argv ...string) error {
+	out, err := process.Output(ctx, argv...)
+	if err == nil && out != "" {
+		err = errors.New(strings.Join(argv, " ") + " lists:\n" + out)
+	}
+	return err
+}
+
+// sources returns the files of the repository with the given ending, tests'
+// broken samples left out.
+func sources(ending string) ([]string, error) {
+	var files []string
+	for _, dir := range []string{"packer", "firstboot", "configs", "magefiles"} {
+		found, err := script.FindFiles(dir).
+			MatchRegexp(regexp.MustCompile(regexp.QuoteMeta(ending) + "$")).
+			Reject("/testdata/").
+			Slice()
+		if err != nil {
+			return nil, fmt.Errorf("looking for %s files in %s: %w", ending, dir, err)
+		}
+		files = append(files, found...)
+	}
+	return files, nil
+}

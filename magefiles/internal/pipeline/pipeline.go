@@ -1,0 +1,220 @@
+// Package pipeline is the build from recipe to published image: its stages,
+// what each takes and makes, and what has to hold before any of them starts.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
+)
+
+// Options are what a person can choose. Empty fields have defaults.
+type Options struct {
+	Root    string // of the repository
+	Profile string // a var-file packer/PROFILE.pkrvars.hcl
+	Version string // of the release; by default what git describes
+	Cache   string // directory of what serves every checkout
+	Level   int    // of xz, 0 to 9
+	Mirror  string // HOST:PORT of a registry to pull container images from
+	Update  bool   // resolve the container images' tags anew
+	Locked  bool   // refuse container images without a pinned digest
+	Emulate bool   // run every program of the chroot emulated
+	Log     *progress.Reporter
+}
+
+// Build is one build: its recipe and everything derived from the options. It
+// holds the lock on build/ until Close.
+type Build struct {
+	Options
+	Recipe *recipe.Recipe
+	Commit string    // of the checkout, in full
+	Dirty  bool      // the checkout differs from the commit
+	Epoch  time.Time // of the commit: SOURCE_DATE_EPOCH
+
+	dir    string         // build/
+	names  artifact.Names // paths in dir
+	values values
+	stages stage.Runner
+	store  *rootfs.Store
+	lender rootfs.Lender
+	unlock func() error
+}
+
+// values are the variables of the recipe that this program itself reads.
+type values struct {
+	kind, baseURL, baseSHA256, baseFormat string
+	suite, mirror                         string
+	containerImages                       string // directory, relative to the root
+	standIns                              bool   // the container images are the lab's own
+	initFormat                            string
+	headroom                              int64 // bytes
+	publishable                           bool
+	releaseURL                            string // {version} in it stands for the version
+	imagerName, imagerDescription         string
+	imagerIcon, imagerWebsite             string
+}
+
+// Open loads and checks everything that can be known before any slow work and
+// reports all problems at once: options, recipe, files it names, the machine.
+func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) {
+	b := &Build{Options: o, dir: filepath.Join(o.Root, "build")}
+	b.stages = stage.Runner{Dir: filepath.Join(b.dir, "stages", o.Profile), Log: o.Log}
+	if err := b.describe(ctx); err != nil {
+		return nil, err
+	}
+	if err := b.load(); err != nil {
+		return nil, err
+	}
+	if b.values.kind == "bootstrap" {
+		groups = append(groups, host.Lab)
+	}
+	if err := b.prepareMachine(ctx, groups); err != nil {
+		return nil, err
+	}
+	var err error
+	if b.unlock, err = stage.Lock(ctx, filepath.Join(b.dir, "lock"), o.Log); err != nil {
+		return nil, err
+	}
+	if b.store, err = rootfs.Open(filepath.Join(o.Cache, "rootfs"), o.Log); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, errors.Join(b.store.Sweep(), b.sweep())
+}
+
+// Close gives build/ back.
+func (b *Build) Close() error {
+	if b.unlock == nil {
+		return nil
+	}
+	return b.unlock()
+}
+
+// describe asks git what is being built.
+func (b *Build) describe(ctx context.Context) (err error) {
+	if b.Version == "" {
+		if b.Version, err = artifact.VersionFromGit(ctx, b.Root); err != nil {
+			return err
+		}
+	}
+	names, err := artifact.NamesFor(b.Profile, b.Version)
+	if err != nil {
+		return err
+	}
+	b.names = names.In(b.dir)
+	git := func(args ...string) string {
+		out, gitErr := process.Output(ctx, append([]string{"git", "-C", b.Root}, args...)...)
+		err = errors.Join(err, gitErr)
+		return out
+	}
+	b.Commit = git("rev-parse", "HEAD")
+	b.Dirty = git("status", "--porcelain", "--untracked-files=no") != ""
+	seconds := git("log", "-1", "--format=%ct")
+	if err != nil {
+		return fmt.Errorf("asking git what %s is: %w", b.Root, err)
+	}
+	n, err := strconv.ParseInt(seconds, 10, 64)
+	b.Epoch = time.Unix(n, 0).UTC()
+	return err
+}
+
+func (b *Build) load() error {
+	r, err := recipe.LoadProfile(b.Root, b.Profile, map[string]string{"version": b.Version})
+	if err != nil {
+		return err
+	}
+	b.Recipe = r
+	v := r.Variables()
+	b.values = values{
+		kind:            v.String("base_image_kind"),
+		baseURL:         v.String("base_image_url"),
+		baseSHA256:      v.String("base_image_sha256"),
+		baseFormat:      v.String("base_image_format"),
+		suite:           v.String("debian_suite"),
+		mirror:          v.String("debian_mirror"),
+		containerImages: v.String("container_images"),
+		headroom:        v.Int("image_headroom") << 20,
+		publishable:     v.Bool("publishable"),
+		standIns:        v.String("container_source") == "stand-ins",
+		initFormat:      v.String("imager_init_format"),
+		releaseURL:      v.String("release_url_base"),
+
+		imagerName:        v.String("imager_name"),
+		imagerDescription: v.String("imager_description"),
+		imagerIcon:        v.String("imager_icon"),
+		imagerWebsite:     v.String("imager_website"),
+	}
+	return errors.Join(v.Err(), r.CheckFiles(b.values.containerImages), checkPaths(r, b.names))
+}
+
+// What a build writes, measured for both profiles and rounded up generously:
+// the raw image, its archive and the copy that boots in build/; base image,
+// layers and blobs in the cache.
+const (
+	buildNeeds = 8 << 30
+	cacheNeeds = 8 << 30
+)
+
+func (b *Build) prepareMachine(ctx context.Context, groups []host.Group) error {
+	for _, dir := range []string{b.stages.Dir, b.Cache} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return fmt.Errorf("preparing %s: %w", dir, err)
+		}
+	}
+	err := host.EnsureInstalled(ctx, host.Needs{
+		Groups: groups,
+		Kernel: true,
+		Root:   true,
+		Disk:   b.diskNeeds(),
+	}, b.Log)
+	if err != nil {
+		return err
+	}
+	return host.SetUpARM64(ctx, b.Log)
+}
+
+// diskNeeds asks for less where an earlier build has left what this one would make.
+func (b *Build) diskNeeds() map[string]int64 {
+	needs := map[string]int64{b.dir: buildNeeds, b.Cache: cacheNeeds}
+	if _, err := os.Stat(b.names.Image); err == nil {
+		needs[b.dir] /= 2
+	}
+	if entries, err := os.ReadDir(filepath.Join(b.Cache, "rootfs")); err == nil && len(entries) > 0 {
+		needs[b.Cache] /= 4
+	}
+	return needs
+}
+
+// sweep removes half-made files of a build that was killed.
+func (b *Build) sweep() error {
+	for _, pattern := range []string{"*.partial", "*.view"} {
+		stale, err := filepath.Glob(filepath.Join(b.dir, pattern))
+		if err != nil {
+			return err
+		}
+		for _, path := range stale {
+			b.Log.Printf("removing %s of a build that was killed", filepath.Base(path))
+			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// again is the command that does the same once more.
+func (b *Build) again(target string) string {
+	return strings.Join([]string{"go tool mage", target, "-profile=" + b.Profile, "-version=" + b.Version}, " ")
+}

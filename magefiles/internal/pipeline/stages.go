@@ -1,0 +1,221 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/assist"
+	"github.com/cubeos-app/releases/magefiles/internal/base"
+	"github.com/cubeos-app/releases/magefiles/internal/container"
+	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/engine"
+	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
+)
+
+// Base brings the base image into the cache.
+func (b *Build) Base(ctx context.Context) (base.Image, error) {
+	dir := filepath.Join(b.Cache, "base")
+	if b.values.kind == "bootstrap" {
+		lender, err := b.native(ctx)
+		if err != nil {
+			return base.Image{}, err
+		}
+		return base.Bootstrap(ctx, base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.store, lender, dir, b.Log)
+	}
+	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", dir, b.Log)
+}
+
+// native returns what lends the chroot this machine's own programs, nil where
+// there is nothing to lend. Without it a build is only slower.
+func (b *Build) native(ctx context.Context) (rootfs.Lender, error) {
+	if b.Emulate || !assist.Supported() {
+		return nil, nil
+	}
+	if b.lender == nil {
+		kit, err := assist.Prepare(ctx, assist.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.store, b.Log)
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		if err != nil {
+			b.Log.Printf("warning: everything runs emulated, several times slower: %v", err)
+			return nil, nil
+		}
+		b.lender = kit
+	}
+	return b.lender, nil
+}
+
+// Image makes build/NAME.img: the container images, the base image, and the
+// recipe run over it.
+func (b *Build) Image(ctx context.Context) error {
+	if err := b.ContainerImages(ctx); err != nil {
+		return err
+	}
+	img, err := b.Base(ctx)
+	if err != nil {
+		return err
+	}
+	job := engine.Job{
+		Recipe:   b.Recipe,
+		Base:     img,
+		Image:    b.names.Image,
+		LogDir:   filepath.Join(b.dir, "log"),
+		Headroom: b.values.headroom,
+		Time:     b.Epoch,
+		Again:    b.again("build"),
+	}
+	inputs, err := engine.Inputs(job)
+	if err != nil {
+		return err
+	}
+	return b.stages.Do(ctx, stage.Stage{
+		Name:    "image",
+		Inputs:  inputs,
+		Outputs: []string{b.names.Image},
+		Run: func(ctx context.Context) error {
+			lender, err := b.native(ctx)
+			if err != nil {
+				return err
+			}
+			return engine.Embedded{Store: b.store, Lender: lender, Log: b.Log}.Build(ctx, job)
+		},
+	})
+}
+
+// Compress makes the compressed image, its checksum, its block map and the
+// build manifest of the image.
+func (b *Build) Compress(ctx context.Context) error {
+	if err := b.Image(ctx); err != nil {
+		return err
+	}
+	raw, err := stage.FileDigest(b.names.Image)
+	if err != nil {
+		return err
+	}
+	return b.stages.Do(ctx, stage.Stage{
+		Name: "compress",
+		Inputs: map[string]string{
+			"raw image": raw,
+			"level":     fmt.Sprint(b.Level),
+			"commit":    b.Commit,
+		},
+		Outputs: []string{b.names.XZ, b.names.Checksum, b.names.BlockMap, b.names.Manifest},
+		Run:     b.compress,
+	})
+}
+
+func (b *Build) compress(ctx context.Context) error {
+	info, err := os.Stat(b.names.Image)
+	if err != nil {
+		return err
+	}
+	occupied, err := disk.Occupied(ctx, b.names.Image, info.Size())
+	if err != nil {
+		return err
+	}
+	zeros := make([]artifact.Range, len(occupied))
+	for i, r := range occupied {
+		zeros[i] = artifact.Range(r)
+	}
+	names, err := artifact.NamesFor(b.Profile, b.Version)
+	if err != nil {
+		return err
+	}
+	result, err := artifact.Finish(ctx, artifact.FinishOptions{
+		Raw:      b.names.Image,
+		Dir:      b.dir,
+		Names:    names,
+		Level:    b.Level,
+		Zeros:    zeros,
+		Reporter: b.Log,
+	})
+	if err != nil {
+		return err
+	}
+	manifest, err := b.manifest(ctx, result)
+	if err != nil {
+		return err
+	}
+	return manifest.Write(b.names.Manifest)
+}
+
+func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.Manifest, error) {
+	img, err := b.Base(ctx)
+	if err != nil {
+		return artifact.Manifest{}, err
+	}
+	url := b.values.baseURL
+	if url == "" {
+		url = b.values.mirror
+	}
+	recipeDigest, err := b.Recipe.Digest()
+	if err != nil {
+		return artifact.Manifest{}, err
+	}
+	locked, err := container.ReadLock(b.savedLock())
+	if err != nil {
+		return artifact.Manifest{}, err
+	}
+	table, err := b.partitionTable(ctx)
+	if err != nil {
+		return artifact.Manifest{}, err
+	}
+	m := artifact.Manifest{
+		SchemaVersion:   artifact.SchemaVersion,
+		Version:         b.Version,
+		Profile:         b.Profile,
+		Publishable:     b.values.publishable && !b.Dirty,
+		Commit:          b.Commit,
+		SourceDateEpoch: b.Epoch.Unix(),
+		Created:         time.Now().UTC().Truncate(time.Second),
+		BaseImage:       artifact.BaseImage{URL: url, SHA256: img.SHA256, InitFormat: b.values.initFormat},
+		RecipeDigest:    recipeDigest,
+		PartitionTable:  table,
+		RawImage:        result.Raw,
+		Compressed:      result.XZ,
+		BlockMap:        result.BlockMap,
+	}
+	for _, l := range locked {
+		m.ContainerImages = append(m.ContainerImages, artifact.ContainerImage{Name: l.Name, Reference: l.Reference, Digest: l.Digest})
+	}
+	return m, m.Validate()
+}
+
+func (b *Build) partitionTable(ctx context.Context) (artifact.PartitionTable, error) {
+	var summary artifact.PartitionTable
+	table, err := disk.Read(ctx, b.names.Image)
+	if err != nil {
+		return summary, err
+	}
+	boot, root, err := table.RaspberryPi()
+	if err != nil {
+		return summary, err
+	}
+	fat, fatErr := disk.ReadFAT(ctx, b.names.Image, boot)
+	ext4, ext4Err := disk.ReadExt4(ctx, b.names.Image, root)
+	if err := errors.Join(fatErr, ext4Err); err != nil {
+		return summary, err
+	}
+	summary.DiskID = fmt.Sprintf("%08x", table.ID)
+	summary.Partitions = []artifact.Partition{
+		{Number: 1, Type: boot.Type, FileSystem: "vfat", Label: fat.Label, UUID: fat.UUID(), Start: boot.Start, Size: boot.Size},
+		{Number: 2, Type: root.Type, FileSystem: "ext4", Label: ext4.Label, UUID: ext4.UUID, Start: root.Start, Size: root.Size},
+	}
+	return summary, nil
+}
+
+// checkPaths refuses a recipe whose image would be called otherwise than the
+// artifacts made from it.
+func checkPaths(r *recipe.Recipe, names artifact.Names) error {
+	if r.Source.ImagePath != names.Image {
+		return fmt.Errorf("image_path of the recipe is %s, want %s", r.Source.ImagePath, names.Image)
+	}
+	return nil
+}

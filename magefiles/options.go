@@ -1,0 +1,95 @@
+//go:build mage
+
+// The targets of CubeOS Releases: `go tool mage -l` lists them.
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+)
+
+const (
+	defaultProfile = "pios"
+	labProfile     = "lab"
+)
+
+// flags are those that most targets take.
+type flags struct {
+	profile, version, cache, mirror *string
+	level                           *int
+	update, locked                  bool
+}
+
+// options resolves flags that were not given.
+func (f flags) options(log *progress.Reporter) (pipeline.Options, error) {
+	root, err := os.Getwd()
+	if err != nil {
+		return pipeline.Options{}, err
+	}
+	cache := or(f.cache, "")
+	if cache == "" {
+		dir, err := os.UserCacheDir()
+		if err != nil {
+			return pipeline.Options{}, err
+		}
+		cache = filepath.Join(dir, "cubeos")
+	}
+	if cache, err = filepath.Abs(cache); err != nil {
+		return pipeline.Options{}, err
+	}
+	return pipeline.Options{
+		Root:    root,
+		Profile: or(f.profile, defaultProfile),
+		Version: or(f.version, ""),
+		Cache:   cache,
+		Level:   or(f.level, 6),
+		Mirror:  or(f.mirror, ""),
+		Update:  f.update,
+		Locked:  f.locked,
+		Log:     log,
+	}, nil
+}
+
+func or[T any](p *T, otherwise T) T {
+	if p == nil {
+		return otherwise
+	}
+	return *p
+}
+
+// build opens a build and does one thing with it.
+func build(ctx context.Context, f flags, groups []host.Group, do func(*pipeline.Build, context.Context) error) (err error) {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	if done, err := elevate(ctx); done {
+		return err
+	}
+	o, err := f.options(progress.New(os.Stderr))
+	if err != nil {
+		return err
+	}
+	b, err := pipeline.Open(ctx, o, groups...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	return do(b, ctx)
+}
+
+// interruptible ends ctx on SIGTERM too, and when mage itself ends: mage passes
+// on only an interrupt, and a killed mage would leave this program running.
+func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	_ = unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGTERM), 0, 0, 0)
+	return ctx, stop
+}
