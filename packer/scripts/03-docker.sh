@@ -12,10 +12,9 @@ apt_install() {
     -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 "$@"
 }
 
-# Adds Docker's repository, trusting the one key of the given fingerprint and
-# nothing else the key file may hold.
+# Adds Docker's repository, if its key is the one of the given fingerprint.
 add_docker_repository() {
-  local url=${DOCKER_CE_URL:?} fingerprint=${DOCKER_CE_KEY_FINGERPRINT:?} home codename
+  local url=${DOCKER_CE_URL:?} fingerprint=${DOCKER_CE_KEY_FINGERPRINT:?} home primaries codename
   fingerprint=${fingerprint// /}
   if [[ $url != https://* || ! $fingerprint =~ ^[0-9A-F]{40}$ ]]; then
     echo "03-docker.sh: DOCKER_CE_URL must be https and DOCKER_CE_KEY_FINGERPRINT 40 upper-case hex digits" >&2
@@ -24,16 +23,15 @@ add_docker_repository() {
   apt_install gpg
   home=$(mktemp -d)
   curl -fsSL --retry 5 --retry-connrefused --max-time 120 -o "$home/key.asc" "$url/gpg"
-  gpg --homedir "$home" --batch --quiet --import "$home/key.asc"
-  if ! gpg --homedir "$home" --batch --with-colons --list-keys \
-    | awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }' \
-    | grep -qxF "$fingerprint"; then
-    echo "03-docker.sh: $url/gpg does not hold the key $fingerprint; if Docker has published a new key, check it and change docker_ce_key_fingerprint" >&2
+  # Whatever the file holds is what apt will trust, so it must hold this one key.
+  primaries=$(gpg --homedir "$home" --batch --with-colons --show-keys "$home/key.asc" \
+    | awk -F: '$1 == "pub" { primary = 1 } $1 == "fpr" && primary { print $10; primary = 0 }')
+  if [[ $primaries != "$fingerprint" ]]; then
+    echo "03-docker.sh: $url/gpg holds the key(s) ${primaries//$'\n'/, }, not just $fingerprint; if Docker has published a new key, check it and change docker_ce_key_fingerprint" >&2
     exit 1
   fi
   install -d -m 0755 /etc/apt/keyrings
-  gpg --homedir "$home" --batch --export "$fingerprint" >/etc/apt/keyrings/docker.gpg
-  gpgconf --homedir "$home" --kill all
+  gpg --homedir "$home" --batch --dearmor <"$home/key.asc" >/etc/apt/keyrings/docker.gpg
   rm -rf "$home"
   # shellcheck source=/dev/null
   codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
