@@ -19,8 +19,8 @@ func Download(ctx context.Context, profile, cache, mirror *string, update *bool)
 }
 
 // Base brings the base image into the cache: downloaded and verified, or bootstrapped.
-func Base(ctx context.Context, profile, cache *string) error {
-	f := flags{profile: profile, cache: cache}
+func Base(ctx context.Context, profile, cache *string, emulate *bool) error {
+	f := flags{profile: profile, cache: cache, emulate: or(emulate, false)}
 	return build(ctx, f, []host.Group{host.Build}, func(b *pipeline.Build, ctx context.Context) error {
 		img, err := b.Base(ctx)
 		if err == nil {
@@ -31,8 +31,10 @@ func Base(ctx context.Context, profile, cache *string) error {
 }
 
 // Build makes the raw image build/cubeos-VERSION-arm64.img.
-func Build(ctx context.Context, profile, version, cache *string) error {
-	f := flags{profile: profile, version: version, cache: cache}
+//
+// -emulate lends the chroot none of this machine's programs.
+func Build(ctx context.Context, profile, version, cache *string, emulate *bool) error {
+	f := flags{profile: profile, version: version, cache: cache, emulate: or(emulate, false)}
 	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Image)
 }
 

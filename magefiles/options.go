@@ -27,7 +27,7 @@ const (
 type flags struct {
 	profile, version, cache, mirror *string
 	level                           *int
-	update, locked                  bool
+	update, locked, emulate         bool
 }
 
 // options resolves flags that were not given.
@@ -56,6 +56,7 @@ func (f flags) options(log *progress.Reporter) (pipeline.Options, error) {
 		Mirror:  or(f.mirror, ""),
 		Update:  f.update,
 		Locked:  f.locked,
+		Emulate: f.emulate,
 		Log:     log,
 	}, nil
 }
