@@ -229,7 +229,9 @@ func (r *runner) one(ctx context.Context, s *Subject, phase string, c Check) {
 	task := r.o.Reporter.Task(phase+": "+c.Name, 0)
 	r.show(task)
 	start := time.Now()
+	stop := keepAlive(task)
 	seen, err := ask(ctx, c, s, bound)
+	stop()
 	r.show(nil)
 	task.End()
 	res.Took, res.At = time.Since(start), time.Since(r.report.Started)
@@ -242,6 +244,22 @@ func (r *runner) one(ctx context.Context, s *Subject, phase string, c Check) {
 	}
 	res.Status, res.Seen = Passed, seen
 	r.o.Reporter.Printf("%s: %s: %s", phase, c.Name, shorten(seen))
+}
+
+// keepAlive lets a task show that time passes while the console is silent.
+func keepAlive(task *progress.Task) (stop func()) {
+	ticker, done := time.NewTicker(time.Second), make(chan struct{})
+	go func() {
+		for {
+			select {
+			case <-ticker.C:
+				task.Add(0)
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { ticker.Stop(); close(done) }
 }
 
 // failure is the error of a proof that failed, with what helps to find out why.

@@ -1,0 +1,83 @@
+package machine
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestArgv(t *testing.T) {
+	spec := Spec{
+		Name: "cubeos", Dir: "/somewhere", Accel: TCG, CPUs: 2, MemoryMiB: 2048,
+		Kernel: "kernel", Initrd: "initrd", Cmdline: "root=PARTUUID=1-02 rootwait", Disk: "device.qcow2",
+		Forwards: []Forward{{Proto: "tcp", Guest: 22, Host: 40022}, {Proto: "udp", Guest: 53, Host: 40053}},
+	}
+	const start = "qemu-system-aarch64 -name cubeos -nodefaults -no-user-config -display none "
+	const (
+		tcg = "-machine virt,gic-version=3 -accel tcg,thread=multi -cpu cortex-a72 "
+		kvm = "-machine virt,gic-version=host -accel kvm -cpu host "
+	)
+	const body = "-smp 2 -m 2048 -kernel kernel -initrd initrd -append root=PARTUUID=1-02 rootwait " +
+		"-drive if=none,id=disk,file=device.qcow2,format=qcow2,discard=unmap,cache=unsafe -device virtio-blk-pci,drive=disk " +
+		"-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22,hostfwd=udp:127.0.0.1:40053-:53 " +
+		"-device virtio-net-pci,netdev=net,romfile= -device virtio-rng-pci"
+	const batch = " -chardev stdio,id=console,signal=off -serial chardev:console -qmp unix:qmp.sock,server=on,wait=off"
+	for _, tt := range []struct {
+		name string
+		spec func(Spec) Spec
+		argv func(Spec) []string
+		want string
+	}{
+		{"emulated", func(s Spec) Spec { return s }, Argv, start + tcg + body + batch},
+		{"on an arm64 host", func(s Spec) Spec { s.Accel = KVM; return s }, Argv, start + kvm + body + batch},
+		{"for a person", func(s Spec) Spec { return s }, InteractiveArgv, start + tcg + body + " -serial mon:stdio"},
+		{
+			"no disk, no initramfs, with internet",
+			func(s Spec) Spec { return Spec{Name: "bare", CPUs: 1, MemoryMiB: 64, Kernel: "k", Online: true} },
+			Argv,
+			"qemu-system-aarch64 -name bare -nodefaults -no-user-config -display none " + tcg +
+				"-smp 1 -m 64 -kernel k -append  -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= -device virtio-rng-pci" + batch,
+		},
+		{
+			"a disk that keeps what was flushed",
+			func(s Spec) Spec { s.DiskCache = "writeback"; return s },
+			Argv,
+			start + tcg + strings.Replace(body, "cache=unsafe", "cache=writeback", 1) + batch,
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if diff := cmp.Diff(tt.want, strings.Join(tt.argv(tt.spec(spec)), " ")); diff != "" {
+				t.Errorf("argv (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestChoosePorts(t *testing.T) {
+	in := []Forward{{Proto: "tcp", Guest: 53}, {Proto: "udp", Guest: 53}, {Proto: "tcp", Guest: 22, Host: 4022}, {Proto: "tcp", Guest: 80}}
+	out, err := choosePorts(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in[0].Host != 0 {
+		t.Error("the caller's forwards were changed")
+	}
+	used := map[Forward]bool{}
+	for i, f := range out {
+		if f.Proto != in[i].Proto || f.Guest != in[i].Guest || f.Host == 0 {
+			t.Errorf("%+v became %+v", in[i], f)
+		}
+		if key := (Forward{Proto: f.Proto, Host: f.Host}); used[key] {
+			t.Errorf("port %d/%s is used twice", f.Host, f.Proto)
+		} else {
+			used[key] = true
+		}
+	}
+	if out[2].Host != 4022 {
+		t.Errorf("a chosen port became %d", out[2].Host)
+	}
+	if _, err := choosePorts([]Forward{{Proto: "sctp", Guest: 1}}); err == nil {
+		t.Error("an unknown protocol was accepted")
+	}
+}
