@@ -23,6 +23,7 @@ type Check struct {
 	Asserts string
 	Bound   time.Duration
 	Once    bool // Ask does something: it is not to be repeated until it succeeds
+	Off     bool // the machine goes off, or is off, while it is asked
 	Vital   bool // when it fails, nothing after it can be asked
 	// Ask returns what was seen. While it returns an error that is not final, it
 	// is called again.
@@ -32,8 +33,9 @@ type Check struct {
 // Subject is what checks ask.
 type Subject struct {
 	*machine.Machine
-	Image    *media.Image // the artifact, unpacked
-	Disk     string       // the device's file in Spec.Dir
+	Alive    context.Context // ends when nothing more can be asked
+	Image    *media.Image    // the artifact, unpacked
+	Disk     string          // the device's file in Spec.Dir
 	DiskSize int64
 	BootID   string // of the boot that was looked at last
 }
@@ -53,14 +55,11 @@ func final(format string, args ...any) error { return finalError{fmt.Errorf(form
 
 // ask waits for a check to come true within its bound.
 func ask(ctx context.Context, c Check, s *Subject, bound time.Duration) (string, error) {
-	// The end of the machine is what a check that switches it off waits for.
-	within := s.Within
-	if c.Once {
-		within = func(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-			return context.WithTimeoutCause(ctx, d, fmt.Errorf("not within %s", d))
-		}
+	alive := s.Alive
+	if c.Off {
+		alive = context.Background()
 	}
-	ctx, cancel := within(ctx, bound)
+	ctx, cancel := machine.Within(ctx, alive, bound)
 	defer cancel()
 	var last error
 	for {
@@ -69,10 +68,11 @@ func ask(ctx context.Context, c Check, s *Subject, bound time.Duration) (string,
 			return seen, nil
 		}
 		if cause := context.Cause(ctx); cause != nil {
-			if last == nil || errors.Is(err, cause) && c.Once {
+			// What was wrong before time ran out tells more than that it ran out.
+			if last == nil {
 				return "", err
 			}
-			return "", fmt.Errorf("%w; %w", last, cause)
+			return "", fmt.Errorf("%w; %w", cause, last)
 		}
 		if c.Once || errors.As(err, new(finalError)) {
 			return "", err
@@ -80,7 +80,7 @@ func ask(ctx context.Context, c Check, s *Subject, bound time.Duration) (string,
 		last = err
 		select {
 		case <-ctx.Done():
-			return "", fmt.Errorf("%w; %w", last, context.Cause(ctx))
+			return "", fmt.Errorf("%w; %w", context.Cause(ctx), last)
 		case <-time.After(pollEvery):
 		}
 	}

@@ -289,14 +289,14 @@ func bootID(ctx context.Context, m *machine.Machine) (string, error) {
 
 func powersOff() Check {
 	return Check{
-		Name: "powers off", Asserts: "systemctl poweroff ends the machine by itself", Bound: settle, Once: true, Vital: true,
+		Name: "powers off", Asserts: "systemctl poweroff ends the machine by itself", Bound: settle, Once: true, Off: true, Vital: true,
 		Ask: func(ctx context.Context, s *Subject) (string, error) { return "off", s.PowerOff(ctx) },
 	}
 }
 
 func rootIsClean() Check {
 	return Check{
-		Name: "root is clean", Asserts: "e2fsck finds no fault in the root file system", Bound: settle, Once: true,
+		Name: "root is clean", Asserts: "e2fsck finds no fault in the root file system", Bound: settle, Once: true, Off: true,
 		Ask: func(ctx context.Context, s *Subject) (string, error) {
 			return "e2fsck -fn: clean", media.CheckRoot(ctx, s.Spec.Dir, s.Disk)
 		},

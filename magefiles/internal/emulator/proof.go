@@ -48,8 +48,8 @@ var forwards = []machine.Forward{
 }
 
 // Prove boots an artifact on a throw-away device and checks it. The report is
-// there whenever the machine was started, also with an error; the error says
-// what failed, where the evidence is, and how to open the machine again.
+// there also when a check failed; the error then says what failed, where the
+// evidence is, and how to open the machine again.
 func Prove(ctx context.Context, o Options) (_ *Report, err error) {
 	o, err = o.withDefaults()
 	if err != nil {
@@ -63,18 +63,31 @@ func Prove(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := sweep(o.WorkDir, o.Reporter); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("the boot proof was not done within %s", o.Timeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, o.Timeout, fmt.Errorf("the boot proof was not done within %s", o.Timeout))
 	defer cancel()
-	d, err := prepare(ctx, o)
+	d, err := prepare(bounded, o)
 	if err != nil {
 		return nil, err
 	}
-	report, proofErr := d.prove(ctx, o)
-	if proofErr == nil || errors.Is(context.Cause(ctx), context.Canceled) {
-		// The device of an interrupted proof shows nothing.
-		return report, errors.Join(proofErr, os.RemoveAll(d.spec.Dir))
+	// The machine outlives the bound, so that it can still be asked why.
+	m, err := machine.Start(ctx, d.spec, d.options(o))
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("starting the machine: %w", err), os.RemoveAll(d.spec.Dir))
 	}
-	return report, proofErr
+	report := d.prove(bounded, m, o)
+	if ctx.Err() != nil { // the device of an interrupted proof shows nothing
+		return nil, errors.Join(context.Cause(ctx), m.Close(), os.RemoveAll(d.spec.Dir))
+	}
+	var errs []error
+	if !report.Passed() {
+		collect(ctx, m, o)
+		errs = append(errs, failure(report, m, o))
+	}
+	errs = append(errs, m.Close(), report.save(o.WorkDir))
+	if report.Passed() {
+		errs = append(errs, os.RemoveAll(d.spec.Dir))
+	}
+	return report, errors.Join(errs...)
 }
 
 // device is all that a machine is started from.
@@ -83,6 +96,9 @@ type device struct {
 	spec   machine.Spec
 	signer ssh.Signer
 	size   int64
+	booted string // the names of the kernel and initramfs on the boot partition
+
+	showing atomic.Pointer[progress.Task] // what the console's lines are shown with
 }
 
 func prepare(ctx context.Context, o Options) (_ *device, err error) {
@@ -120,7 +136,7 @@ func prepare(ctx context.Context, o Options) (_ *device, err error) {
 		return nil, err
 	}
 	return &device{
-		image: img, signer: signer, size: o.DiskSize,
+		image: img, signer: signer, size: o.DiskSize, booted: boot.From,
 		spec: machine.Spec{
 			Name: "cubeos", Dir: dir, Accel: machine.DetectAccel(), CPUs: o.CPUs, MemoryMiB: o.MemoryMiB,
 			Kernel: boot.Kernel, Initrd: boot.Initrd, Cmdline: cmdline(boot.Cmdline), Disk: diskFile,
@@ -154,41 +170,29 @@ func newKey(path string) (ssh.Signer, error) {
 	return ssh.NewSignerFromKey(private)
 }
 
-func (d *device) prove(ctx context.Context, o Options) (*Report, error) {
-	report := &Report{
-		Artifact: filepath.Base(o.Artifact.XZPath), RawSHA256: o.Artifact.RawSHA256, Started: time.Now(),
-		Machine: fmt.Sprintf("QEMU virt (%s), %d CPUs, %d MiB memory, %s disk, %s",
-			d.spec.Accel, d.spec.CPUs, d.spec.MemoryMiB, mib(d.size), network(d.spec.Online)),
-	}
-	var showing atomic.Pointer[progress.Task]
-	m, err := machine.Start(ctx, d.spec, machine.Options{
+func (d *device) options(o Options) machine.Options {
+	return machine.Options{
 		ConsoleLog: filepath.Join(o.WorkDir, consoleLog),
 		Follow: func(line string) {
-			if t := showing.Load(); t != nil {
+			if t := d.showing.Load(); t != nil {
 				t.Note(line)
 			}
 		},
 		Login: machine.Login{User: user, Signer: d.signer},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("starting the machine: %w", err)
 	}
-	s := &Subject{Machine: m, Image: d.image, Disk: diskFile, DiskSize: d.size}
-	run := runner{o: o, report: report, show: func(t *progress.Task) { showing.Store(t) }}
-	run.all(ctx, s)
+}
+
+func (d *device) prove(ctx context.Context, m *machine.Machine, o Options) *Report {
+	report := &Report{
+		Artifact: filepath.Base(o.Artifact.XZPath), RawSHA256: o.Artifact.RawSHA256, Started: time.Now(),
+		Machine: fmt.Sprintf("QEMU virt (%s), %d CPUs, %d MiB memory, %s disk, %s; booted: %s",
+			d.spec.Accel, d.spec.CPUs, d.spec.MemoryMiB, mib(d.size), network(d.spec.Online), d.booted),
+	}
+	s := &Subject{Machine: m, Alive: m.Context(), Image: d.image, Disk: diskFile, DiskSize: d.size}
+	r := runner{o: o, report: report, show: d.showing.Store}
+	r.all(ctx, s)
 	report.Took = time.Since(report.Started)
-	var errs []error
-	if err := context.Cause(ctx); errors.Is(err, context.Canceled) {
-		return report, errors.Join(err, m.Close())
-	}
-	if !report.Passed() {
-		collect(context.WithoutCancel(ctx), m, o)
-		errs = append(errs, failure(report, m, o))
-	}
-	errs = append(errs, m.Close(),
-		report.writeJSON(filepath.Join(o.WorkDir, "report.json")),
-		report.writeJUnit(filepath.Join(o.WorkDir, "junit.xml")))
-	return report, errors.Join(errs...)
+	return report
 }
 
 func network(online bool) string {
@@ -238,7 +242,7 @@ func (r *runner) one(ctx context.Context, s *Subject, phase string, c Check) {
 	if err != nil {
 		res.Status, res.Error = Failed, err.Error()
 		r.failed = true
-		r.stuck = c.Vital || s.Context().Err() != nil
+		r.stuck = c.Vital || s.Alive.Err() != nil
 		r.o.Reporter.Printf("%s: %s: FAILED: %s", phase, c.Name, shorten(res.Error))
 		return
 	}

@@ -3,8 +3,10 @@ package emulator
 import (
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -103,6 +105,10 @@ func shorten(s string) string {
 func clock(d time.Duration) string {
 	d = d.Round(time.Second)
 	return fmt.Sprintf("%02d:%02d", int(d.Minutes()), int(d.Seconds())%60)
+}
+
+func (r *Report) save(dir string) error {
+	return errors.Join(r.writeJSON(filepath.Join(dir, "report.json")), r.writeJUnit(filepath.Join(dir, "junit.xml")))
 }
 
 func (r *Report) writeJSON(path string) error {

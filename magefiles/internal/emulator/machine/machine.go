@@ -111,9 +111,15 @@ func (m *Machine) Context() context.Context { return m.ctx }
 // Within returns a context for one wait: it ends with ctx, after d, or with the
 // machine.
 func (m *Machine) Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return Within(ctx, m.ctx, d)
+}
+
+// Within returns a context that ends with ctx, with alive, or after d; its cause
+// says which it was.
+func Within(ctx, alive context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d, fmt.Errorf("not within %s", d))
 	ctx, fail := context.WithCancelCause(ctx)
-	detach := context.AfterFunc(m.ctx, func() { fail(context.Cause(m.ctx)) })
+	detach := context.AfterFunc(alive, func() { fail(context.Cause(alive)) })
 	return ctx, func() { detach(); fail(nil); cancel() }
 }
 
