@@ -7,14 +7,12 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/cubeos-app/releases/magefiles/internal/emulator/machine"
 )
 
-const (
-	// guestAddress is what QEMU's user network gives eth0, and where it forwards to.
-	guestAddress = "10.0.2.15"
-	// cubeAddress is what every name under cubeos.cube stands for.
-	cubeAddress = "10.42.24.1"
-)
+// cubeAddress is what every name under cubeos.cube stands for.
+const cubeAddress = "10.42.24.1"
 
 // answers asks a service from outside. A service that by design listens only
 // where the outside does not come in is asked from inside, at that address.
@@ -68,7 +66,7 @@ func judgeListeners(out string) (inside string) {
 		}
 		host, _, _ = strings.Cut(host, "%")
 		ip := net.ParseIP(host)
-		if ip == nil || ip.IsUnspecified() || ip.String() == guestAddress {
+		if ip == nil || ip.IsUnspecified() || ip.String() == machine.GuestAddress {
 			return ""
 		}
 		if inside == "" || ip.To4() != nil {
@@ -108,14 +106,14 @@ func resolves(proto string) Check {
 		Asserts: name + " resolves to " + cubeAddress,
 		Bound:   settle,
 		Ask: func(ctx context.Context, s *Subject) (string, error) {
-			found, err := s.LookupA(ctx, proto, name)
+			found, where, err := s.LookupA(ctx, proto, name)
 			if err != nil {
 				return "", err
 			}
 			if !slices.Equal(found, []string{cubeAddress}) {
 				return "", fmt.Errorf("%s resolves to %q, expected %s", name, found, cubeAddress)
 			}
-			return name + " is " + found[0], nil
+			return name + " is " + found[0] + ", asked " + where, nil
 		},
 	}
 }
