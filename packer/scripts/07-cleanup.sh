@@ -21,12 +21,10 @@ find /var/log -type f -delete
 rm -rf /var/log/journal/* /root/.bash_history /root/.cache /root/.gnupg
 find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'script_*.sh' -exec rm -rf {} +
 
-# dhcpcd's unit can not start without this file, and a link into /run would be
-# dangling once nothing of ours fills it. (A mounted one is the build's own.)
-if [[ -L /etc/resolv.conf ]]; then
+# The device's resolver is dhcpcd's business. Its unit can not start without
+# this file, and the one that is here now may name the build machine's.
+if ! mountpoint --quiet /etc/resolv.conf; then
   rm -f /etc/resolv.conf
-fi
-if [[ ! -e /etc/resolv.conf ]]; then
   : >/etc/resolv.conf
 fi
 

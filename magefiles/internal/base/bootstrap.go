@@ -91,10 +91,9 @@ func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootf
 		return nil, fmt.Errorf("bootstrapping Debian %s: %w", from.Suite, err)
 	}
 	layers := []string{minimal}
-	// Python gets a layer of its own below the rest: only what is installed
-	// when a step begins can be lent to it, and byte-compiling python's modules
-	// is most of the rest's work.
-	for _, step := range []string{"python", "system"} {
+	// Only what is installed when a step begins can be lent to it, so the tools
+	// that the system's installation spends its time in have a step of their own.
+	for _, step := range []string{"tools", "system"} {
 		key := digest(filepath.Dir(layers[0]), step, string(bootstrapScript), fmt.Sprint(from.diskID()))
 		top, err := store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
 			log.Printf("installing the base image's %s", step)

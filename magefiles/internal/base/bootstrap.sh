@@ -1,12 +1,15 @@
 #!/bin/bash
 # Turns a minimal Debian into what a Raspberry Pi OS Lite image is to its user.
-# Runs in the chroot. Argument: python or system, the part to install.
+# Runs in the chroot. Argument: tools or system, the part to install.
 # Environment: DISK_ID, the MBR disk identifier.
 set -Eeuo pipefail
 
-if [[ $1 == python ]]; then
+if [[ $1 == tools ]]; then
+  # What the rest's installation spends its time in: once these are in the tree,
+  # their native twins can be lent.
   apt-get update
-  apt-get install --yes --no-install-recommends python3-minimal
+  apt-get install --yes --no-install-recommends \
+    python3-minimal libpython3-stdlib openssl openssh-client kmod cpio zstd xz-utils
   exit
 fi
 
@@ -49,8 +52,17 @@ packages=(
   # kernel and firmware of the Raspberry Pi
   initramfs-tools linux-image-arm64 raspi-firmware firmware-brcm80211
 )
-apt-get update
-apt-get install --yes --no-install-recommends "${packages[@]}"
+# Every package with something to say in the initramfs would make it anew.
+updater=/usr/sbin/update-initramfs
+dpkg-divert --local --rename --add --divert "$updater.later" "$updater"
+printf '#!/bin/sh\nexit 0\n' >"$updater"
+chmod 755 "$updater"
+
+apt-get install --yes --no-install-recommends --option Dpkg::Options::=--force-confold "${packages[@]}"
+
+rm "$updater"
+dpkg-divert --local --rename --remove "$updater"
+update-initramfs -c -k all
 
 for file in user-data meta-data network-config; do
   [[ -e /boot/firmware/$file ]] || printf '# Raspberry Pi Imager replaces this file.\n' >"/boot/firmware/$file"
@@ -61,4 +73,6 @@ sed -i '1i #cloud-config' /boot/firmware/user-data
 apt-get clean
 rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_*_key*
 : >/etc/machine-id
-rm -f /var/lib/dbus/machine-id
+# The resolver and host name are the build machine's.
+rm -f /var/lib/dbus/machine-id /etc/resolv.conf
+echo localhost >/etc/hostname

@@ -31,8 +31,9 @@ done
 shift
 hostname "$hostname"
 umask 022
-# This shell stays process 1: systemctl and ischroot recognise a chroot by the
-# root directory of process 1 being another one than theirs.
+# Process 1 stays outside the chroot: systemctl and ischroot recognise a chroot
+# by the root directory of process 1 being another one than theirs. To read
+# that, they may have no fewer capabilities than it has.
 drop=-sys_module,-sys_rawio,-sys_time,-sys_boot,-sys_admin,-sys_ptrace,-sys_pacct,-syslog,-wake_alarm,-mac_admin,-mac_override,-audit_control,-audit_read,-bpf,-perfmon,-mknod,-net_admin,-linux_immutable
-setpriv --bounding-set "$drop" chroot "$root" "$@"
-exit $?
+# shellcheck disable=SC2016 # expanded by the inner shell
+exec setpriv --bounding-set "$drop" sh -c 'trap "exit 143" TERM; chroot "$@"; exit $?' chroot "$root" "$@"

@@ -126,6 +126,12 @@ func TestAChrootCannotReachTheMachine(t *testing.T) {
 	}
 }
 
+func TestAChrootIsRecognised(t *testing.T) {
+	if _, _, err := run(t, t.Context(), []string{bottom(t)}, `[ "$(stat -Lc %d:%i /proc/1/root/.)" != "$(stat -c %d:%i /.)" ]`); err != nil {
+		t.Errorf("systemctl and ischroot would take the chroot for a running system: %v", err)
+	}
+}
+
 func comm(t *testing.T) string {
 	t.Helper()
 	raw, err := os.ReadFile("/proc/self/comm")

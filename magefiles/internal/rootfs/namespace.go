@@ -91,7 +91,9 @@ type Chroot struct {
 // Argv returns the command that runs argv as root inside the chroot, with
 // /proc, a read-only /sys, a minimal /dev and an empty /run. It has its own
 // process, mount, host name and IPC namespaces and no capability to load
-// modules, set the clock, mount or reach devices; it ends when its caller does.
+// modules, set the clock, mount or make devices; it ends when its caller does.
+// This guards against accidents of a provisioner, not against one that means
+// harm: it runs as root.
 func (c Chroot) Argv(argv ...string) []string {
 	cmd := []string{
 		"unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--uts", "--ipc", "--",
