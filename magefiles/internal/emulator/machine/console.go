@@ -22,6 +22,7 @@ var trouble = []struct {
 	{regexp.MustCompile(`Kernel panic - not syncing`), "the kernel panicked"},
 	{regexp.MustCompile(`Internal error: Oops`), "the kernel oopsed"},
 	{regexp.MustCompile(`^\(initramfs\) *$|Dropping to a shell!`), "the initramfs gave up and opened a shell"},
+	{regexp.MustCompile(`request_module: modprobe binfmt-464c`), "a program in the image, perhaps modprobe itself, is for another kind of processor"},
 	{regexp.MustCompile(`Gave up waiting for root`), "the initramfs did not find the root file system"},
 	{regexp.MustCompile(`You are in (emergency|rescue) mode`), "systemd went into emergency mode"},
 	{regexp.MustCompile(`Cannot open access to console, the root account is locked`), "systemd went into emergency mode"},

@@ -17,6 +17,7 @@ func TestConsoleSeesTrouble(t *testing.T) {
 	}{
 		{"panic", "[    1.2] Kernel panic - not syncing: VFS: Unable to mount root fs\r\n", "the kernel panicked"},
 		{"initramfs shell, a prompt without newline", "BusyBox v1.37\r\n\x1b[1m(initramfs) ", "the initramfs gave up and opened a shell"},
+		{"a program for another processor", "[   61.2] request_module: modprobe binfmt-464c cannot be processed, kmod busy with 50 threads\n", "a program in the image, perhaps modprobe itself, is for another kind of processor"},
 		{"no root", "Gave up waiting for root file system device.  Common problems:\n", "the initramfs did not find the root file system"},
 		{"emergency", "You are in emergency mode. After logging in, type \"journalctl -xb\"\n", "systemd went into emergency mode"},
 		{"locked root", "\nCannot open access to console, the root account is locked.\n", "systemd went into emergency mode"},
