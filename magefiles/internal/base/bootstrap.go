@@ -103,14 +103,7 @@ func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootf
 			if err != nil {
 				return err
 			}
-			if lender != nil {
-				lent, err := lender.Lend(layers)
-				if err != nil {
-					return err
-				}
-				aids = append(aids, lent...)
-			}
-			return rootfs.Step{
+			return rootfs.Provision(ctx, d, layers, lender, []rootfs.Step{{
 				Argv: []string{"/bin/bash", "/" + scriptPath, step},
 				Env: []string{
 					"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
@@ -119,7 +112,7 @@ func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootf
 				Files:    append(aids, rootfs.AidFile{Path: scriptPath, Mode: 0o755, Data: bootstrapScript}),
 				Hostname: "localhost",
 				Output:   process.Tee(lines(task.Note)),
-			}.Run(ctx, d, layers)
+			}}, log)
 		})
 		if err != nil {
 			return nil, fmt.Errorf("installing the base image's %s: %w", step, err)

@@ -139,27 +139,22 @@ func (e Embedded) provision(ctx context.Context, job Job, s step, d rootfs.Draft
 	if err != nil {
 		return err
 	}
-	if e.Lender != nil && s.Type == recipe.Shell {
-		lent, err := e.Lender.Lend(layers)
-		if err != nil {
-			return fmt.Errorf("lending native programs: %w", err)
-		}
-		aids = append(aids, lent...)
+	steps := slices.Clone(s.runs)
+	for i := range steps {
+		steps[i].Env = append([]string{"HOME=/root"}, job.Recipe.Source.ChrootEnv...)
+		steps[i].Files = slices.Concat(aids, steps[i].Files)
+		steps[i].Hostname = "localhost"
+		steps[i].Output = process.Tee(output{log, task})
 	}
-	out := output{log, task}
-	for _, run := range s.runs {
-		run.Env = append([]string{"HOME=/root"}, job.Recipe.Source.ChrootEnv...)
-		run.Files = slices.Concat(aids, run.Files)
-		run.Hostname = "localhost"
-		run.Output = process.Tee(out)
-		if err := run.Run(ctx, d, layers); err != nil {
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-			return &ProvisionError{s.Label(), log.Name(), job.Again, err}
-		}
+	lender := e.Lender
+	if s.Type != recipe.Shell {
+		lender = nil
 	}
-	return nil
+	err = rootfs.Provision(ctx, d, layers, lender, steps, e.Log)
+	if err != nil && ctx.Err() == nil {
+		return &ProvisionError{s.Label(), log.Name(), job.Again, err}
+	}
+	return err
 }
 
 // ProvisionError is a provisioner that failed.

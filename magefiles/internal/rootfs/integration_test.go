@@ -55,13 +55,13 @@ func run(t *testing.T, ctx context.Context, layers []string, script string, file
 	}
 	var out bytes.Buffer
 	tree, err = s.Layer(ctx, "key", func(ctx context.Context, d Draft) error {
-		return Step{
+		return Provision(ctx, d, layers, nil, []Step{{
 			Argv:     []string{"/bin/sh", "-euc", script},
 			Env:      []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
 			Files:    files,
 			Hostname: "box",
 			Output:   process.Tee(&out),
-		}.Run(ctx, d, layers)
+		}}, nil)
 	})
 	return tree, out.String(), err
 }

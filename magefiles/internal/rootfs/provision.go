@@ -2,12 +2,15 @@ package rootfs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
 )
 
 // Step is a command that changes a root file system.
@@ -20,18 +23,69 @@ type Step struct {
 	Output   io.Writer // what the command prints
 }
 
-// Lender gives faster programs for the time of a step. They must do the
-// same as those of the layers (topmost first).
+// Lender gives faster programs for the time of a step. They must do the same
+// as those of the layers (topmost first).
 type Lender interface {
 	Lend(layers []string) ([]AidFile, error)
+	// Verify returns an error if something lent has got into the changes that
+	// a step made.
+	Verify(upper string) error
+	// Blame returns a lent program that crashed, to judge by what a failed
+	// step printed, or "".
+	Blame(output string) string
+}
+
+// Provision runs steps, one after the other, over layers (topmost first) and
+// leaves their changes in the draft's tree. lender may be nil. If what it lends
+// turns out not to fit, the steps are run again without it.
+func Provision(ctx context.Context, d Draft, layers []string, lender Lender, steps []Step, log *progress.Reporter) error {
+	if lender != nil {
+		misfit, err := provisionLent(ctx, d, layers, lender, steps)
+		if misfit == nil || ctx.Err() != nil {
+			return err
+		}
+		log.Printf("warning: running this again with every program emulated: %v", misfit)
+		if err := removeTree(d.Tree); err != nil {
+			return err
+		}
+		if err := os.Mkdir(d.Tree, 0o755); err != nil {
+			return err
+		}
+	}
+	return runAll(ctx, d, layers, steps, nil)
+}
+
+func provisionLent(ctx context.Context, d Draft, layers []string, lender Lender, steps []Step) (misfit, err error) {
+	lent, err := lender.Lend(layers)
+	if err != nil {
+		return fmt.Errorf("lending native programs: %w", err), nil
+	}
+	err = runAll(ctx, d, layers, steps, lent)
+	if failed := new(process.Error); errors.As(err, &failed) {
+		if name := lender.Blame(failed.Output); name != "" {
+			return fmt.Errorf("the native %s crashed", name), nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return lender.Verify(d.Tree), nil
+}
+
+func runAll(ctx context.Context, d Draft, layers []string, steps []Step, lent []AidFile) error {
+	for _, s := range steps {
+		s.Files = slices.Concat(s.Files, lent)
+		if err := s.run(ctx, d, layers); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Bind shows a directory of the build machine, read-only, to a step.
 type Bind struct{ From, To string }
 
-// Run runs the step over layers (topmost first) and leaves its changes in the
-// draft's tree.
-func (s Step) Run(ctx context.Context, d Draft, layers []string) error {
+func (s Step) run(ctx context.Context, d Draft, layers []string) error {
 	dir, err := os.MkdirTemp(d.Scratch, "step-")
 	if err != nil {
 		return err
