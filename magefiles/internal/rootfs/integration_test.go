@@ -17,35 +17,8 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs/rootfstest"
 )
-
-// bottom returns a layer of the build machine's own shell and tools, enough to
-// run scripts in a chroot.
-func bottom(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"} {
-		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, d := range []string{"bin", "lib", "lib64"} {
-		if err := os.Symlink("usr/"+d, filepath.Join(dir, d)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	script := `cd "$1"; shift
-for tool; do
-  path=$(command -v "$tool")
-  for file in "$path" $(ldd "$path" | grep -o '/[^ ]*'); do
-    cp --parents -L "$file" .
-  done
-done`
-	if err := process.Run(t.Context(), "sh", "-euc", script, "sh", dir, "sh", "env", "cat", "chmod", "rm", "mkdir", "mount", "mknod", "sleep", "cp", "ls", "stat"); err != nil {
-		t.Fatal(err)
-	}
-	return dir
-}
 
 func run(t *testing.T, ctx context.Context, layers []string, script string, files ...AidFile) (tree, output string, err error) {
 	t.Helper()
@@ -83,7 +56,7 @@ func list(t *testing.T, dir string) string {
 }
 
 func TestAStepKeepsItsChangesAndNotWhatItWasLent(t *testing.T) {
-	base := bottom(t)
+	base := rootfstest.Tools(t)
 	os.Symlink("../run/nowhere/resolv.conf", filepath.Join(base, "etc/resolv.conf"))
 	aids := []AidFile{
 		{Path: "etc/resolv.conf", Mode: 0o644, Data: []byte("nameserver 192.0.2.1\n")},
@@ -110,7 +83,7 @@ func TestAStepKeepsItsChangesAndNotWhatItWasLent(t *testing.T) {
 }
 
 func TestAChrootCannotReachTheMachine(t *testing.T) {
-	base := bottom(t)
+	base := rootfstest.Tools(t)
 	if _, _, err := run(t, t.Context(), []string{base}, `mount --version; mknod --version; [ -e /proc/1/stat ]; [ -d /sys/kernel ]; echo x >/dev/null`); err != nil {
 		t.Fatalf("what the chroot must have does not work: %v", err)
 	}
@@ -127,7 +100,7 @@ func TestAChrootCannotReachTheMachine(t *testing.T) {
 }
 
 func TestAChrootIsRecognised(t *testing.T) {
-	if _, _, err := run(t, t.Context(), []string{bottom(t)}, `[ "$(stat -Lc %d:%i /proc/1/root/.)" != "$(stat -c %d:%i /.)" ]`); err != nil {
+	if _, _, err := run(t, t.Context(), []string{rootfstest.Tools(t)}, `[ "$(stat -Lc %d:%i /proc/1/root/.)" != "$(stat -c %d:%i /.)" ]`); err != nil {
 		t.Errorf("systemctl and ischroot would take the chroot for a running system: %v", err)
 	}
 }
@@ -146,7 +119,7 @@ func TestACancelledStepLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(500*time.Millisecond, cancel)
 	start := time.Now()
-	_, _, err := run(t, ctx, []string{bottom(t)}, `trap "" TERM; sleep 1234.5 & while :; do sleep 1; done`)
+	_, _, err := run(t, ctx, []string{rootfstest.Tools(t)}, `trap "" TERM; sleep 1234.5 & while :; do sleep 1; done`)
 	if !errors.Is(err, context.Canceled) {
 		t.Fatalf("got %v, want context.Canceled", err)
 	}

@@ -1,0 +1,327 @@
+//go:build integration
+
+package engine
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cubeos-app/releases/magefiles/internal/base"
+	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs/rootfstest"
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
+)
+
+const template = `
+source "arm" "test" {
+  file_urls             = ["/base.img"]
+  file_checksum         = "0000000000000000000000000000000000000000000000000000000000000000"
+  file_checksum_type    = "sha256"
+  file_target_extension = "img"
+  image_build_method    = "resize"
+  image_path            = "${path.cwd}/build/x.img"
+  image_size            = "1G"
+  image_type            = "dos"
+  image_partitions {
+    name         = "boot"
+    type         = "c"
+    start_sector = 16384
+    size         = "64M"
+    filesystem   = "vfat"
+    mountpoint   = "/boot/firmware"
+  }
+  image_partitions {
+    name         = "root"
+    type         = "83"
+    start_sector = 147456
+    size         = "0"
+    filesystem   = "ext4"
+    mountpoint   = "/"
+  }
+  image_chroot_env             = ["PATH=/usr/sbin:/usr/bin"]
+  qemu_binary_source_path      = "/usr/bin/qemu-aarch64-static"
+  qemu_binary_destination_path = "/usr/bin/qemu-aarch64-static"
+}
+
+build {
+  sources = ["source.arm.test"]
+  provisioner "shell" {
+    name             = "first"
+    script           = "${path.root}/first.sh"
+    environment_vars = ["GREETING=it's a 'test'"]
+  }
+  provisioner "file" {
+    name        = "files"
+    source      = "${path.root}/files/"
+    destination = "/"
+  }
+  provisioner "shell" {
+    name   = "last"
+    script = "${path.root}/last.sh"
+  }
+}
+`
+
+// workshop is a recipe, a base image and a cache.
+type workshop struct {
+	t    *testing.T
+	root string
+	base base.Image
+	log  bytes.Buffer
+}
+
+func newWorkshop(t *testing.T) *workshop {
+	w := &workshop{t: t, root: t.TempDir()}
+	w.write("packer/x.pkr.hcl", template)
+	w.write("packer/first.sh", "#!/bin/sh\nset -eu\necho \"$GREETING\" >/etc/greeting\necho new >/boot/firmware/new.txt\nrm /etc/old\n")
+	w.write("packer/last.sh", "#!/bin/sh\nset -eu\n[ \"$(cat /etc/tool.conf)\" = conf ]\nid -u >/etc/uid\n")
+	w.write("packer/files/etc/tool.conf", "conf\n")
+	w.write("packer/files/.hidden", "")
+	w.base = w.bakeBase()
+	return w
+}
+
+func (w *workshop) write(name, content string) {
+	w.t.Helper()
+	path := filepath.Join(w.root, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+type dirs struct{ root, boot string }
+
+func (d dirs) Argv(argv ...string) []string { return argv }
+func (d dirs) RootDir() string              { return d.root }
+func (d dirs) BootDir() string              { return d.boot }
+
+func (w *workshop) bakeBase() base.Image {
+	w.t.Helper()
+	src := dirs{rootfstest.Tools(w.t), w.t.TempDir()}
+	for path, content := range map[string]string{src.root + "/etc/old": "old", src.boot + "/config.txt": "[all]\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+	img := filepath.Join(w.t.TempDir(), "base.img")
+	err := disk.Pack(w.t.Context(), disk.Layout{
+		ID: 0xc0ffee01, BootStart: 8 << 20, BootSize: 64 << 20, BootType: "c",
+		Boot: disk.FAT{Label: "bootfs", ID: 0x11112222},
+		Root: disk.Ext4{
+			Label: "rootfs", UUID: "0f0e0d0c-0b0a-4908-8706-050403020100", InodeSize: "256",
+			HashSeed: "00010203-0405-4607-8809-0a0b0c0d0e0f",
+			Features: []string{"has_journal", "ext_attr", "resize_inode", "dir_index", "filetype", "extent", "sparse_super", "large_file", "extra_isize"},
+		},
+		Headroom: 16 << 20,
+		Time:     time.Unix(1, 0),
+	}, src, img)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	sum, err := stage.FileDigest(img)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return base.Image{Path: img, SHA256: sum}
+}
+
+func (w *workshop) build(ctx context.Context) (Job, error) {
+	w.t.Helper()
+	r, err := recipe.Load(recipe.Options{Root: w.root, TemplateFile: "packer/x.pkr.hcl"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.log.Reset()
+	log := progress.New(&w.log)
+	store, err := rootfs.Open(filepath.Join(w.root, "cache"), log)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	job := Job{
+		Recipe: r, Base: w.base, Image: filepath.Join(w.root, "x.img"), LogDir: filepath.Join(w.root, "log"),
+		Headroom: 16 << 20, Time: time.Unix(1700000000, 0), Again: "go tool mage build",
+	}
+	return job, Embedded{Store: store, Log: log}.Build(ctx, job)
+}
+
+// contents returns what the image holds at paths.
+func (w *workshop) contents(job Job, paths ...string) map[string]string {
+	w.t.Helper()
+	ctx := w.t.Context()
+	table, err := disk.Read(ctx, job.Image)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	boot, root, err := table.RaspberryPi()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if table.ID != 0xc0ffee01 {
+		w.t.Errorf("the disk id is %08x, not the base image's", table.ID)
+	}
+	tree := w.t.TempDir()
+	if err := disk.Extract(ctx, job.Image, boot, root, tree, rootfs.BootDir); err != nil {
+		w.t.Fatal(err)
+	}
+	found := map[string]string{}
+	for _, path := range paths {
+		raw, err := os.ReadFile(filepath.Join(tree, path))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			found[path] = "absent"
+		case err != nil:
+			w.t.Fatal(err)
+		default:
+			found[path] = strings.TrimSpace(string(raw))
+		}
+	}
+	return found
+}
+
+func TestBuildRunsTheRecipe(t *testing.T) {
+	w := newWorkshop(t)
+	job, err := w.build(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{
+		"etc/greeting": "it's a 'test'", "etc/tool.conf": "conf", "etc/uid": "0", "etc/old": "absent", ".hidden": "",
+		"boot/firmware/config.txt": "[all]", "boot/firmware/new.txt": "new",
+		"usr/sbin/policy-rc.d": "absent", "etc/resolv.conf": "absent", "run/upload": "absent", "tmp/script_0.sh": "absent",
+	}
+	var paths []string
+	for p := range want {
+		paths = append(paths, p)
+	}
+	if diff := cmp.Diff(want, w.contents(job, paths...)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestOnlyWhatChangedRunsAgain(t *testing.T) {
+	w := newWorkshop(t)
+	for _, step := range []struct {
+		name   string
+		change func()
+		cached []string
+		ran    []string
+	}{
+		{"at first", func() {}, nil, []string{"first", "files", "last"}},
+		{"unchanged", func() {}, []string{"first", "files", "last"}, nil},
+		{"late script", func() { w.write("packer/last.sh", "#!/bin/sh\necho 2 >/etc/uid\n") }, []string{"first", "files"}, []string{"last"}},
+		{"file", func() { w.write("packer/files/etc/tool.conf", "other\n") }, []string{"first"}, []string{"files", "last"}},
+		{"variable", func() { w.write("packer/x.pkr.hcl", strings.Replace(template, "it's", "that's", 1)) }, nil, []string{"first", "files", "last"}},
+		{"back", func() { w.write("packer/x.pkr.hcl", template) }, []string{"first", "files", "last"}, nil},
+	} {
+		step.change()
+		if _, err := w.build(t.Context()); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		for _, label := range step.cached {
+			if !strings.Contains(w.log.String(), ", "+label+": cached") {
+				t.Errorf("%s: %s ran again:\n%s", step.name, label, w.log.String())
+			}
+		}
+		for _, label := range step.ran {
+			if !strings.Contains(w.log.String(), ", "+label+"\n") {
+				t.Errorf("%s: %s did not run:\n%s", step.name, label, w.log.String())
+			}
+		}
+	}
+}
+
+func TestAFailedProvisionerSaysAllThatIsNeeded(t *testing.T) {
+	w := newWorkshop(t)
+	w.write("packer/last.sh", "#!/bin/sh\necho the reason >&2\nexit 7\n")
+	job, err := w.build(t.Context())
+	if err == nil {
+		t.Fatal("a failed provisioner was taken for a good one")
+	}
+	for _, want := range []string{"provisioner 3 of 3, last", "x.pkr.hcl:", "the reason", "exit status 7", "03-last.log", "go tool mage build"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("the error does not name %q:\n%v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "unshare") {
+		t.Errorf("the error shows how we run things instead of what failed:\n%v", err)
+	}
+	for _, pattern := range []string{job.Image + "*", filepath.Join(w.root, "cache", "*.partial")} {
+		if left, _ := filepath.Glob(pattern); len(left) > 0 {
+			t.Errorf("left behind: %v", left)
+		}
+	}
+	w.write("packer/last.sh", "#!/bin/sh\n")
+	if _, err := w.build(t.Context()); err != nil || !strings.Contains(w.log.String(), "files: cached") {
+		t.Errorf("once it was mended, the build did not go on from there: %v\n%s", err, w.log.String())
+	}
+}
+
+func TestACancelledBuildLeavesNothing(t *testing.T) {
+	w := newWorkshop(t)
+	w.write("packer/last.sh", "#!/bin/sh\nsleep 4321.5\n")
+	before, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(3*time.Second, cancel)
+	job, err := w.build(ctx)
+	if !errors.Is(err, context.Canceled) {
+		t.Fatalf("got %v, want context.Canceled", err)
+	}
+	after, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(before), string(after)); diff != "" {
+		t.Errorf("mounts changed: %s", diff)
+	}
+	if out, err := process.Output(t.Context(), "pgrep", "-fa", "sleep 4321[.]5"); err == nil {
+		t.Errorf("still running: %s", out)
+	}
+	if left, _ := filepath.Glob(job.Image + "*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func TestABadBaseImageIsRefused(t *testing.T) {
+	w := newWorkshop(t)
+	for name, spoil := range map[string]func(f *os.File) error{
+		"no table": func(f *os.File) error { _, err := f.WriteAt(make([]byte, 512), 0); return err },
+		"cut off":  func(f *os.File) error { return f.Truncate(20 << 20) },
+	} {
+		bad := w.base.Path + ".bad"
+		if err := process.Run(t.Context(), "cp", w.base.Path, bad); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.OpenFile(bad, os.O_WRONLY, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(spoil(f), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		good := w.base
+		w.base = base.Image{Path: bad, SHA256: name}
+		if _, err := w.build(t.Context()); err == nil || !strings.Contains(err.Error(), bad) {
+			t.Errorf("%s: got %v, want an error that names the file", name, err)
+		}
+		w.base = good
+	}
+}

@@ -1,0 +1,39 @@
+// Package rootfstest provides root file systems for tests.
+package rootfstest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+)
+
+// Tools returns a new directory tree with the build machine's own shell and
+// tools, enough to run scripts in a chroot.
+func Tools(t *testing.T) string {
+	t.Helper()
+	dir := t.TempDir()
+	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "boot/firmware", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"} {
+		if err := os.MkdirAll(filepath.Join(dir, d), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, d := range []string{"bin", "lib", "lib64"} {
+		if err := os.Symlink("usr/"+d, filepath.Join(dir, d)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	script := `cd "$1"; shift
+for tool; do
+  path=$(command -v "$tool")
+  for file in "$path" $(ldd "$path" | grep -o '/[^ ]*'); do
+    cp --parents -L "$file" .
+  done
+done`
+	tools := []string{"sh", "env", "cat", "chmod", "rm", "mkdir", "mount", "mknod", "sleep", "cp", "ls", "stat", "id"}
+	if err := process.Run(t.Context(), append([]string{"sh", "-euc", script, "sh", dir}, tools...)...); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
