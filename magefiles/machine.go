@@ -10,7 +10,9 @@ import (
 	"path/filepath"
 
 	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
 
 // Prereqs installs what building, booting and testing need; -check only reports what is missing.
@@ -49,10 +51,15 @@ func Clean(ctx context.Context, cache *string, all *bool) error {
 	if done, err := elevate(ctx); done {
 		return err
 	}
-	o, err := flags{cache: cache}.options(nil)
+	o, err := flags{cache: cache}.options(progress.New(os.Stderr))
 	if err != nil {
 		return err
 	}
+	unlock, err := stage.Lock(ctx, pipeline.LockFile(o.Root), o.Log)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	dirs := []string{filepath.Join(o.Root, "build"), filepath.Join(o.Root, "docker-images")}
 	if or(all, false) {
 		dirs = append(dirs, o.Cache)

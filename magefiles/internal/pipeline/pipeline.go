@@ -85,7 +85,7 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 		return nil, err
 	}
 	var err error
-	if b.unlock, err = stage.Lock(ctx, filepath.Join(b.dir, "lock"), o.Log); err != nil {
+	if b.unlock, err = stage.Lock(ctx, LockFile(o.Root), o.Log); err != nil {
 		return nil, err
 	}
 	if b.store, err = rootfs.Open(filepath.Join(o.Cache, "rootfs"), o.Log); err != nil {
@@ -93,6 +93,9 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 	}
 	return b, errors.Join(b.store.Sweep(), b.sweep())
 }
+
+// LockFile is what a build holds a lock on for as long as it uses build/.
+func LockFile(root string) string { return filepath.Join(root, "build", "lock") }
 
 // Close gives build/ back.
 func (b *Build) Close() error {

@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Arguments: overlay options, mount point, host name, pairs of a directory and
 # where to show it read-only, "--", then a command.
 options=$1 root=$2 hostname=$3

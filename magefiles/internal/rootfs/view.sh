@@ -1,3 +1,4 @@
+# shellcheck shell=sh
 # Arguments: overlay options or one directory, mount point of the root, mount
 # point of the boot files, the boot directory inside the root, then a command.
 options=$1 root=$2 boot=$3 boot_dir=$4
