@@ -145,10 +145,14 @@ func prepare(ctx context.Context, o Options) (_ *device, err error) {
 	}, nil
 }
 
-// cmdline adds to the image's own command line what the emulated device needs:
-// its serial port, and a radio in place of the Pi's.
+// emulated is what the emulated device needs beyond the image's own command line:
+// its serial port, a radio in place of the Pi's, and the patience of a machine
+// that is ten times slower than the one systemd's 90 seconds are meant for.
+const emulated = " console=ttyAMA0 modules_load=mac80211_hwsim" +
+	" systemd.default_device_timeout_sec=450 systemd.default_timeout_start_sec=450"
+
 func cmdline(own string) string {
-	line := own + " console=ttyAMA0 modules_load=mac80211_hwsim"
+	line := own + emulated
 	if strings.Contains(" "+own+" ", " quiet ") {
 		line += " loglevel=7" // the console is how a boot that fails early is seen
 	}
