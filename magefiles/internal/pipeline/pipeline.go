@@ -166,8 +166,8 @@ func (b *Build) load() error {
 // the raw image, its archive and the copy that boots in build/; base image,
 // layers and blobs in the cache.
 const (
-	buildNeeds = 8 << 30
-	cacheNeeds = 8 << 30
+	buildNeeds = 6 << 30
+	cacheNeeds = 6 << 30
 )
 
 func (b *Build) prepareMachine(ctx context.Context, groups []host.Group) error {
@@ -210,6 +210,30 @@ func (b *Build) sweep() error {
 		for _, path := range stale {
 			b.Log.Printf("removing %s of a build that was killed", filepath.Base(path))
 			if err := os.RemoveAll(path); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dropSuperseded removes what earlier development builds of the profile left
+// in build/: every commit gives them another name, and a build of an old
+// commit is made again from its layers in seconds.
+func (b *Build) dropSuperseded() error {
+	const commitMark = "+g"
+	base, _, ok := strings.Cut(b.names.Base, b.Version)
+	if !ok {
+		return nil
+	}
+	old, err := filepath.Glob(base + "[0-9]*-dev*" + commitMark + "*-arm64.*")
+	if err != nil {
+		return err
+	}
+	for _, path := range old {
+		if !strings.HasPrefix(path, b.names.Base+".") {
+			b.Log.Printf("removing %s of an earlier commit", filepath.Base(path))
+			if err := os.Remove(path); err != nil {
 				return err
 			}
 		}

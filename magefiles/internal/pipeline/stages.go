@@ -80,6 +80,9 @@ func (b *Build) Image(ctx context.Context) error {
 		Inputs:  inputs,
 		Outputs: []string{b.names.Image},
 		Run: func(ctx context.Context) error {
+			if err := b.dropSuperseded(); err != nil {
+				return err
+			}
 			lender, err := b.native(ctx)
 			if err != nil {
 				return err
