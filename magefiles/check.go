@@ -14,6 +14,7 @@ import (
 	"github.com/magefile/mage/mg"
 
 	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
@@ -35,8 +36,14 @@ func (t Test) All(ctx context.Context) error {
 	return Demo(ctx, nil)
 }
 
-// Unit runs the quick tests, which need neither root nor other programs than go.
+// Unit runs the quick tests, which need no root.
 func (Test) Unit(ctx context.Context) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	needs := host.Needs{Groups: []host.Group{host.Lint, host.Test}}
+	if err := host.EnsureInstalled(ctx, needs, progress.New(os.Stderr)); err != nil {
+		return err
+	}
 	return goTest(ctx, "test", "./magefiles/...")
 }
 
@@ -55,6 +62,14 @@ func (Test) Integration(ctx context.Context) error {
 		return err
 	}
 	return goTest(ctx, "test", "-tags=integration", "-timeout=30m", "./magefiles/...")
+}
+
+// Verify groups proofs about the build itself.
+type Verify mg.Namespace
+
+// Sameness provisions natively and emulated and compares the two root file systems, file by file.
+func (Verify) Sameness(ctx context.Context, profile, cache *string) error {
+	return build(ctx, flags{profile: profile, cache: cache}, []host.Group{host.Build}, (*pipeline.Build).Sameness)
 }
 
 func goTest(ctx context.Context, args ...string) error {

@@ -16,20 +16,26 @@ import (
 )
 
 // Prereqs installs what building, booting and testing need; -check only reports what is missing.
-func Prereqs(ctx context.Context, check *bool) error {
+func Prereqs(ctx context.Context, cache *string, check *bool) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	log := progress.New(os.Stderr)
-	needs := host.Needs{Groups: host.AllGroups(), Kernel: true}
+	o, err := flags{cache: cache}.options(progress.New(os.Stderr))
+	if err != nil {
+		return err
+	}
+	needs := host.Needs{Groups: host.AllGroups(), Kernel: true, Disk: pipeline.DiskNeeds(o.Root, o.Cache)}
 	if !or(check, false) {
-		return host.EnsureInstalled(ctx, needs, log)
+		return host.EnsureInstalled(ctx, needs, o.Log)
 	}
 	report, err := host.Check(ctx, needs)
 	if err != nil {
 		return err
 	}
+	for _, u := range report.Unchecked {
+		o.Log.Printf("not checked: %s", u)
+	}
 	if report.OK() {
-		log.Printf("nothing is missing")
+		o.Log.Printf("nothing is missing")
 	}
 	return report.Err()
 }

@@ -36,22 +36,32 @@ type layout struct {
 
 // Build implements Engine.
 func (e Embedded) Build(ctx context.Context, job Job) error {
-	if err := os.MkdirAll(job.LogDir, 0o755); err != nil {
+	layers, err := e.Provision(ctx, job)
+	if err != nil {
 		return err
+	}
+	base, err := readLayout(layers[len(layers)-1])
+	if err != nil {
+		return err
+	}
+	return e.pack(ctx, job, base, layers)
+}
+
+// Provision runs the recipe and returns the layers of the provisioned root file
+// system, topmost first.
+func (e Embedded) Provision(ctx context.Context, job Job) ([]string, error) {
+	if err := os.MkdirAll(job.LogDir, 0o755); err != nil {
+		return nil, err
 	}
 	steps, err := plan(job)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	tree, err := e.Store.Layer(ctx, baseKey(job.Base), func(ctx context.Context, d rootfs.Draft) error {
 		return e.extract(ctx, job, d)
 	})
 	if err != nil {
-		return fmt.Errorf("taking the base image apart: %w", err)
-	}
-	base, err := readLayout(tree)
-	if err != nil {
-		return err
+		return nil, fmt.Errorf("taking the base image apart: %w", err)
 	}
 	layers := []string{tree}
 	for i, s := range steps {
@@ -64,11 +74,11 @@ func (e Embedded) Build(ctx context.Context, job Job) error {
 			return e.provision(ctx, job, s, d, layers, title)
 		})
 		if err != nil {
-			return fmt.Errorf("%s (%s): %w", title, s.Range, err)
+			return nil, fmt.Errorf("%s (%s): %w", title, s.Range, err)
 		}
 		layers = slices.Insert(layers, 0, top)
 	}
-	return e.pack(ctx, job, base, layers)
+	return layers, nil
 }
 
 func (e Embedded) extract(ctx context.Context, job Job, d rootfs.Draft) error {

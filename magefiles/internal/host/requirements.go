@@ -45,8 +45,9 @@ func (r Requirement) PackageOn(d Distribution) string {
 	return r.Package
 }
 
-// Requirements is the one list of what a build machine needs. The names were
-// checked against Debian 12, Debian 13 and Ubuntu 24.04.
+// Requirements is the one list of what a build machine needs. The names are
+// those of Debian 12 and 13, where all of them were installed by this list, and
+// as published of Ubuntu 24.04.
 func Requirements() []Requirement {
 	return []Requirement{
 		{Tool: "git", Package: "git", For: "the version and commit of a build", Groups: []Group{Build}},
@@ -80,6 +81,8 @@ func Requirements() []Requirement {
 		{Tool: "qemu-storage-daemon", Package: "qemu-system-common", Named: map[string]string{"debian 13": "qemu-utils"},
 			For: "writing to the emulated disk", Groups: []Group{Boot}},
 		{Tool: "shellcheck", Package: "shellcheck", For: "checking the shell scripts", Groups: []Group{Lint}},
+		{Tool: "ssh-keygen", Package: "openssh-client", For: "testing how a device makes its host keys", Groups: []Group{Test}},
+		{Tool: "systemd-analyze", Package: "systemd", For: "checking the device's units", Groups: []Group{Test}},
 		{Tool: "bmaptool", Package: "bmap-tools", For: "proving that block maps are read as written", Groups: []Group{Test}},
 	}
 }

@@ -180,7 +180,7 @@ func (b *Build) prepareMachine(ctx context.Context, groups []host.Group) error {
 		Groups: groups,
 		Kernel: true,
 		Root:   true,
-		Disk:   b.diskNeeds(),
+		Disk:   DiskNeeds(b.Root, b.Cache),
 	}, b.Log)
 	if err != nil {
 		return err
@@ -188,14 +188,16 @@ func (b *Build) prepareMachine(ctx context.Context, groups []host.Group) error {
 	return host.SetUpARM64(ctx, b.Log)
 }
 
-// diskNeeds asks for less where an earlier build has left what this one would make.
-func (b *Build) diskNeeds() map[string]int64 {
-	needs := map[string]int64{b.dir: buildNeeds, b.Cache: cacheNeeds}
-	if _, err := os.Stat(b.names.Image); err == nil {
-		needs[b.dir] /= 2
+// DiskNeeds says how many bytes a build wants free, by directory. It is less
+// where an earlier build has left what the next one would make.
+func DiskNeeds(root, cache string) map[string]int64 {
+	build := filepath.Join(root, "build")
+	needs := map[string]int64{build: buildNeeds, cache: cacheNeeds}
+	if images, err := filepath.Glob(filepath.Join(build, "*.img")); err == nil && len(images) > 0 {
+		needs[build] /= 2
 	}
-	if entries, err := os.ReadDir(filepath.Join(b.Cache, "rootfs")); err == nil && len(entries) > 0 {
-		needs[b.Cache] /= 4
+	if entries, err := os.ReadDir(filepath.Join(cache, "rootfs")); err == nil && len(entries) > 0 {
+		needs[cache] /= 4
 	}
 	return needs
 }

@@ -58,18 +58,9 @@ func (b *Build) Image(ctx context.Context) error {
 	if err := b.ContainerImages(ctx); err != nil {
 		return err
 	}
-	img, err := b.Base(ctx)
+	job, err := b.job(ctx)
 	if err != nil {
 		return err
-	}
-	job := engine.Job{
-		Recipe:   b.Recipe,
-		Base:     img,
-		Image:    b.names.Image,
-		LogDir:   filepath.Join(b.dir, "log"),
-		Headroom: b.values.headroom,
-		Time:     b.Epoch,
-		Again:    b.again("build"),
 	}
 	inputs, err := engine.Inputs(job)
 	if err != nil {
@@ -90,6 +81,19 @@ func (b *Build) Image(ctx context.Context) error {
 			return engine.Embedded{Store: b.store, Lender: lender, Log: b.Log}.Build(ctx, job)
 		},
 	})
+}
+
+func (b *Build) job(ctx context.Context) (engine.Job, error) {
+	img, err := b.Base(ctx)
+	return engine.Job{
+		Recipe:   b.Recipe,
+		Base:     img,
+		Image:    b.names.Image,
+		LogDir:   filepath.Join(b.dir, "log"),
+		Headroom: b.values.headroom,
+		Time:     b.Epoch,
+		Again:    b.again("build"),
+	}, err
 }
 
 // Compress makes the compressed image, its checksum, its block map and the

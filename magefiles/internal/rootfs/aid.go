@@ -1,7 +1,6 @@
 package rootfs
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
 
 // Aid is a directory laid over the other layers for the time of one command:
@@ -159,12 +160,14 @@ func isWhiteout(info fs.FileInfo) bool {
 }
 
 func sameContents(a, b string) (bool, error) {
-	x, err := os.ReadFile(a)
-	if err != nil {
+	x, errX := os.Stat(a)
+	y, errY := os.Stat(b)
+	if err := errors.Join(errX, errY); err != nil || x.Size() != y.Size() {
 		return false, err
 	}
-	y, err := os.ReadFile(b)
-	return bytes.Equal(x, y), err
+	sumX, errX := stage.FileDigest(a)
+	sumY, errY := stage.FileDigest(b)
+	return sumX == sumY, errors.Join(errX, errY)
 }
 
 // BuildAids are the files every provisioner gets: the build machine's resolver,

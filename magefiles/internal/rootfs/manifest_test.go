@@ -1,0 +1,71 @@
+package rootfs
+
+import (
+	"archive/tar"
+	"bytes"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// member is a file of an archive.
+type member struct {
+	tar.Header
+	content string
+}
+
+func manifest(t *testing.T, members ...member) Manifest {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	for _, f := range members {
+		f.Size, f.Format = int64(len(f.content)), tar.FormatPAX
+		if err := w.WriteHeader(&f.Header); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := w.Write([]byte(f.content)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m := Manifest{}
+	if err := m.read(&b, "boot/firmware"); err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func TestDifferences(t *testing.T) {
+	file := func(name string) tar.Header {
+		return tar.Header{Typeflag: tar.TypeReg, Name: "./" + name, Mode: 0o644}
+	}
+	same := member{file("same"), "x"}
+	mode, owner, capability := file("mode"), file("owner"), file("cap")
+	mode.Mode, owner.Uid = 0o4755, 7
+	capability.PAXRecords = map[string]string{"SCHILY.xattr.security.capability": "\x01"}
+	link := func(to string) member {
+		return member{tar.Header{Typeflag: tar.TypeSymlink, Name: "./link", Linkname: to}, ""}
+	}
+	first := manifest(t, same, member{file("mode"), ""}, member{file("owner"), ""}, member{file("cap"), ""},
+		member{file("text"), "a"}, link("a"), member{file("gone"), ""}, member{file("type"), ""})
+	second := manifest(t, same, member{mode, ""}, member{owner, ""}, member{capability, ""},
+		member{file("text"), "b"}, link("b"), member{file("new"), ""}, member{tar.Header{Typeflag: tar.TypeDir, Name: "./type", Mode: 0o644}, ""})
+	want := []Difference{
+		{"/boot/firmware/cap", "extended attributes , security.capability=\"\\x01\"\n"},
+		{"/boot/firmware/gone", "only in the first"},
+		{"/boot/firmware/link", "link to a, b"},
+		{"/boot/firmware/mode", "mode 644, 4755"},
+		{"/boot/firmware/new", "only in the second"},
+		{"/boot/firmware/owner", "owner 0:0, 7:0"},
+		{"/boot/firmware/text", "contents"},
+		{"/boot/firmware/type", "type 0, 5; contents"},
+	}
+	if diff := cmp.Diff(want, first.Differences(second)); diff != "" {
+		t.Error(diff)
+	}
+	if same := first.Differences(first); same != nil {
+		t.Errorf("a manifest differs from itself: %v", same)
+	}
+}
