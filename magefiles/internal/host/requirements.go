@@ -67,6 +67,7 @@ func Requirements() []Requirement {
 		// links to qemu-user's programs, which are static themselves by now.
 		{Tool: "qemu-aarch64-static", Package: "qemu-user-static", For: "running the image's own arm64 programs", Groups: []Group{Build, Lab}},
 		{Tool: "mmdebstrap", Package: "mmdebstrap", For: "bootstrapping Debian", Groups: []Group{Build, Lab}},
+		{Tool: "arch-test", Package: "arch-test", For: "mmdebstrap, to find out whether arm64 programs run", Groups: []Group{Build, Lab}},
 		// Ubuntu's apt does not know Debian's keys. Of the keys that sign trixie,
 		// the package in Ubuntu 24.04 holds bookworm's only, which is enough.
 		{Files: []string{"/usr/share/keyrings/debian-archive-keyring.gpg", "/usr/share/keyrings/debian-archive-keyring.pgp"},
