@@ -142,7 +142,7 @@ func (m machine) missing(list []Requirement, groups []Group, d Distribution) []P
 		if wanted && !m.has(req) {
 			problems = append(problems, Problem{
 				What:    fmt.Sprintf("%s is missing (%s)", req.Name(), req.For),
-				Package: req.PackageOn(d),
+				Package: req.Package,
 			})
 		}
 	}

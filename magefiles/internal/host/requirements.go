@@ -21,11 +21,10 @@ func AllGroups() []Group { return []Group{Build, Lab, Boot, Lint, Test} }
 // Requirement is a program or a file that has to be there, and the package
 // that brings it.
 type Requirement struct {
-	Tool    string            // the program's name, looked up in PATH and the sbin directories
-	Files   []string          // or: any one of these files
-	Package string            // in Debian and Ubuntu
-	Named   map[string]string // where the package is called otherwise: by "ID VERSION_ID" of os-release
-	For     string            // what it is used for
+	Tool    string   // the program's name, looked up in PATH and the sbin directories
+	Files   []string // or: any one of these files
+	Package string   // in Debian and Ubuntu
+	For     string   // what it is used for
 	Groups  []Group
 }
 
@@ -35,14 +34,6 @@ func (r Requirement) Name() string {
 		return r.Tool
 	}
 	return r.Files[0]
-}
-
-// PackageOn returns the package that brings r on the given distribution.
-func (r Requirement) PackageOn(d Distribution) string {
-	if p, ok := r.Named[d.ID+" "+d.VersionID]; ok {
-		return p
-	}
-	return r.Package
 }
 
 // Requirements is the one list of what a build machine needs. The names are
@@ -78,9 +69,7 @@ func Requirements() []Requirement {
 		{Files: []string{"/usr/lib/ipxe/qemu/efi-virtio.rom", "/usr/share/qemu/efi-virtio.rom"},
 			Package: "ipxe-qemu", For: "the emulated network card", Groups: []Group{Boot}},
 		{Tool: "qemu-img", Package: "qemu-utils", For: "the emulated disk", Groups: []Group{Boot}},
-		{Tool: "qemu-io", Package: "qemu-utils", For: "looking into the emulated disk", Groups: []Group{Boot}},
-		{Tool: "qemu-storage-daemon", Package: "qemu-system-common", Named: map[string]string{"debian 13": "qemu-utils"},
-			For: "writing to the emulated disk", Groups: []Group{Boot}},
+		{Tool: "qemu-io", Package: "qemu-utils", For: "writing to the emulated disk", Groups: []Group{Boot}},
 		{Tool: "shellcheck", Package: "shellcheck", For: "checking the shell scripts", Groups: []Group{Lint}},
 		{Tool: "ssh-keygen", Package: "openssh-client", For: "testing how a device makes its host keys", Groups: []Group{Test}},
 		{Tool: "systemd-analyze", Package: "systemd", For: "checking the device's units", Groups: []Group{Test}},
