@@ -38,8 +38,15 @@ const stallTimeout = 60 * time.Second
 // Download returns the image at url from the cache directory, fetching it if
 // it is not there. An interrupted download goes on where it stopped; a file
 // whose digest is not sha256 is not kept. packed says that the file has to be
-// an xz archive.
+// an xz archive. A url that is an absolute path or starts with file:// names a
+// file of this machine, which is verified and used where it is.
 func Download(ctx context.Context, url, sum string, packed bool, cacheDir string, log *progress.Reporter) (Image, error) {
+	if local := strings.TrimPrefix(url, "file://"); filepath.IsAbs(local) {
+		if err := verify(local, sum, packed); err != nil {
+			return Image{}, fmt.Errorf("the base image %s: %w", local, err)
+		}
+		return Image{Path: local, SHA256: sum, Packed: packed}, nil
+	}
 	img := Image{Path: filepath.Join(cacheDir, sum+"-"+path.Base(url)), SHA256: sum, Packed: packed}
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return img, fmt.Errorf("preparing the download cache: %w", err)
@@ -69,7 +76,7 @@ func Download(ctx context.Context, url, sum string, packed bool, cacheDir string
 		return img, fmt.Errorf("downloading the base image %s: %w", url, err)
 	}
 	if err := verify(partial, sum, packed); err != nil {
-		return img, errors.Join(fmt.Errorf("the base image %s: %w", url, err), os.Remove(partial))
+		return img, errors.Join(fmt.Errorf("the base image %s: %w; the file was dropped", url, err), os.Remove(partial))
 	}
 	return img, os.Rename(partial, img.Path)
 }
@@ -178,7 +185,7 @@ func verify(file, sum string, packed bool) error {
 		return err
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != sum {
-		return fmt.Errorf("its sha256 is %s, but %s is pinned as base_image_sha256; the file was dropped", got, sum)
+		return fmt.Errorf("its sha256 is %s, but %s is pinned as base_image_sha256", got, sum)
 	}
 	return nil
 }

@@ -112,6 +112,25 @@ func TestDownloadRefusesAndDropsWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestALocalFileIsVerifiedAndUsedWhereItIs(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "x.img.xz")
+	if err := os.WriteFile(path, xzLike, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, url := range []string{path, "file://" + path} {
+		img, err := Download(t.Context(), url, sha(xzLike), true, t.TempDir(), nil)
+		if err != nil || img.Path != path {
+			t.Errorf("%s: got %+v, %v", url, img, err)
+		}
+	}
+	if _, err := Download(t.Context(), path, sha(nil), true, t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v, want the path of the file that is not the pinned one", err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Errorf("a user's own file was touched: %v", err)
+	}
+}
+
 func TestDownloadSaysWhatTheServerSaid(t *testing.T) {
 	var asked atomic.Int32
 	url := serve(t, func(w http.ResponseWriter, _ *http.Request) {
