@@ -28,6 +28,9 @@ type Test mg.Namespace
 
 // All runs everything that must pass: lint, unit and integration tests, and the demo, which builds and boots.
 func (t Test) All(ctx context.Context) error {
+	if done, err := elevate(ctx); done {
+		return err
+	}
 	for _, step := range []func(context.Context) error{Lint, t.Integration} {
 		if err := step(ctx); err != nil {
 			return err

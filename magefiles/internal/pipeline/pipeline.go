@@ -6,10 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/artifact"
@@ -97,12 +99,40 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 // LockFile is what a build holds a lock on for as long as it uses build/.
 func LockFile(root string) string { return filepath.Join(root, "build", "lock") }
 
-// Close gives build/ back.
+// Close gives build/ back: its lock to other builds, and what was made to the
+// owner of the checkout, who may have become root only for this.
 func (b *Build) Close() error {
 	if b.unlock == nil {
 		return nil
 	}
-	return b.unlock()
+	return errors.Join(b.giveBack(), b.unlock())
+}
+
+func (b *Build) giveBack() error {
+	info, err := os.Stat(b.Root)
+	if err != nil {
+		return err
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	if int(owner.Uid) == os.Geteuid() {
+		return nil
+	}
+	var problems []error
+	for _, made := range []string{"build", "docker-images", "rpi-imager.json", filepath.Join("skopeo", "images.lock")} {
+		err := filepath.WalkDir(filepath.Join(b.Root, made), func(path string, _ fs.DirEntry, err error) error {
+			if errors.Is(err, fs.ErrNotExist) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
+			return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+		})
+		if err != nil {
+			problems = append(problems, fmt.Errorf("giving %s to the owner of the checkout: %w", made, err))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 // describe asks git what is being built.
