@@ -52,16 +52,16 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 		Name:    "container-images",
 		Inputs:  map[string]string{"images.txt, images.lock or registry": inputs},
 		Outputs: outputs,
-		Run: func(ctx context.Context) (err error) {
-			if b.values.standIns {
-				mirror, stop, err := lab.StartRegistry(ctx, standIns)
-				if err != nil {
-					return err
-				}
-				defer func() { err = errors.Join(err, stop()) }()
-				o.Mirror = mirror
+		Run: func(ctx context.Context) error {
+			if !b.values.standIns {
+				return b.download(ctx, o)
 			}
-			return b.download(ctx, o)
+			mirror, stop, err := lab.StartRegistry(ctx, standIns)
+			if err != nil {
+				return err
+			}
+			o.Mirror = mirror
+			return errors.Join(b.download(ctx, o), stop())
 		},
 	})
 }
