@@ -5,7 +5,9 @@ options=$1 root=$2 hostname=$3
 shift 3
 trap 'exit 143' TERM
 mkdir -p "$root"
-mount -t overlay -o "$options" overlay "$root"
+# By the kernel's newer interface, which mount prefers since util-linux 2.39, an
+# option has no room for more than 255 characters.
+LIBMOUNT_FORCE_MOUNT2=always mount -t overlay -o "$options" overlay "$root"
 mount -t proc -o nosuid,nodev,noexec proc "$root/proc"
 mount -t sysfs -o ro,nosuid,nodev,noexec sysfs "$root/sys"
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs "$root/run"

@@ -105,6 +105,30 @@ func TestAChrootIsRecognised(t *testing.T) {
 	}
 }
 
+func TestManyLayers(t *testing.T) {
+	layers := []string{rootfstest.Tools(t)}
+	for range 20 {
+		layers = append([]string{filepath.Join(t.TempDir(), strings.Repeat("long", 10))}, layers...)
+		if err := os.Mkdir(layers[0], 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, _, err := run(t, t.Context(), layers, `[ -e /bin/sh ]`); err != nil {
+		t.Errorf("as many layers as a recipe makes: %v", err)
+	}
+	dir := t.TempDir()
+	view, err := NewView(layers, filepath.Join(dir, "view"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := process.Output(t.Context(), view.Argv("test", "-e", filepath.Join(view.RootDir(), "bin/sh"))...); err != nil {
+		t.Errorf("viewing as many layers as a recipe makes: %v", err)
+	}
+	if err := view.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func comm(t *testing.T) string {
 	t.Helper()
 	raw, err := os.ReadFile("/proc/self/comm")

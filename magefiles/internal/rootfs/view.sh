@@ -4,7 +4,8 @@
 options=$1 root=$2 boot=$3 boot_dir=$4
 shift 4
 case $options in
-  lowerdir=*) mount -t overlay -o "ro,$options" overlay "$root" ;;
+  # As in chroot.sh: the newer interface has no room for long options.
+  lowerdir=*) LIBMOUNT_FORCE_MOUNT2=always mount -t overlay -o "ro,$options" overlay "$root" ;;
   *) mount --bind "$options" "$root" ;;
 esac
 mount --bind "$root/$boot_dir" "$boot"
