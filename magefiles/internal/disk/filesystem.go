@@ -22,7 +22,7 @@ func (f FAT) UUID() string { return fmt.Sprintf("%04X-%04X", f.ID>>16, f.ID&0xff
 type Ext4 struct {
 	Label     string
 	UUID      string
-	Features  []string // as dumpe2fs names them, without those that only tell a state
+	Features  []string // as e2fsprogs names them, without those that only tell a state
 	InodeSize string   // bytes
 	HashSeed  string   // a UUID
 }
@@ -68,7 +68,8 @@ func ReadExt4(ctx context.Context, img string, p Partition) (Ext4, error) {
 }
 
 func superblock(ctx context.Context, img string, p Partition) (map[string]string, error) {
-	out, err := process.Output(ctx, "dumpe2fs", "-h", at(img, p))
+	// dumpe2fs would do, but that of 1.47.2 does not take an offset.
+	out, err := process.Output(ctx, "debugfs", "-R", "stats -h", at(img, p))
 	if err != nil {
 		return nil, fmt.Errorf("reading the root file system of %s: %w", img, err)
 	}
@@ -77,6 +78,10 @@ func superblock(ctx context.Context, img string, p Partition) (map[string]string
 		if k, v, ok := strings.Cut(line, ":"); ok {
 			header[k] = strings.TrimSpace(v)
 		}
+	}
+	// debugfs exits with 0 whatever it finds.
+	if header["Filesystem UUID"] == "" {
+		return nil, fmt.Errorf("byte %d of %s: found no ext4 file system", p.Start, img)
 	}
 	return header, nil
 }

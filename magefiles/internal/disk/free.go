@@ -3,6 +3,7 @@ package disk
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strconv"
@@ -27,6 +28,14 @@ func Occupied(ctx context.Context, img string, size int64) ([]Range, error) {
 	if err != nil {
 		return nil, err
 	}
+	header, err := superblock(ctx, img, root)
+	if err != nil {
+		return nil, err
+	}
+	blocks, err := strconv.ParseInt(header["Block count"], 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("block count of %s: %w", img, err)
+	}
 	free := &freeBlocks{}
 	pr, pw := io.Pipe()
 	done := make(chan error, 1)
@@ -35,45 +44,42 @@ func Occupied(ctx context.Context, img string, size int64) ([]Range, error) {
 		_, _ = io.Copy(io.Discard, pr) // so that the command can end
 		done <- err
 	}()
-	err = process.Cmd{Argv: []string{"dumpe2fs", at(img, root)}, Stdout: pw}.Run(ctx)
+	err = process.Cmd{Argv: []string{"debugfs", "-R", fmt.Sprintf("testb 1 %d", blocks-1), at(img, root)}, Stdout: pw}.Run(ctx)
 	pw.Close()
-	if readErr := <-done; err == nil {
-		err = readErr
-	}
-	if err != nil {
+	if err := errors.Join(err, <-done); err != nil {
 		return nil, fmt.Errorf("listing the free blocks of %s: %w", img, err)
+	}
+	if free.seen != blocks-1 {
+		return nil, fmt.Errorf("listing the free blocks of %s: debugfs told of %d blocks, not of %d", img, free.seen, blocks-1)
 	}
 	return free.complement(root.Start, size), nil
 }
 
-// freeBlocks gathers what dumpe2fs lists, in blocks of the file system.
-type freeBlocks struct{ ranges []Range }
+// freeBlocks gathers what debugfs's testb tells, in blocks of the file system.
+type freeBlocks struct {
+	ranges []Range
+	seen   int64 // blocks
+}
 
 func (f *freeBlocks) read(r io.Reader) error {
 	lines := bufio.NewScanner(r)
-	lines.Buffer(nil, 16<<20) // a fragmented group's list is one line
 	for lines.Scan() {
-		list, ok := strings.CutPrefix(strings.TrimSpace(lines.Text()), "Free blocks: ")
-		if !ok || !strings.HasPrefix(lines.Text(), " ") { // the header's count is not indented
-			continue
+		number, state, ok := strings.Cut(strings.TrimPrefix(lines.Text(), "Block "), " ")
+		block, err := strconv.ParseInt(number, 10, 64)
+		if !ok || err != nil {
+			return fmt.Errorf("reading debugfs's line %q", lines.Text())
 		}
-		for part := range strings.SplitSeq(list, ", ") {
-			if part == "" {
-				continue
+		f.seen++
+		switch state {
+		case "marked in use":
+		case "not in use":
+			if n := len(f.ranges); n > 0 && f.ranges[n-1].End == block {
+				f.ranges[n-1].End++
+			} else {
+				f.ranges = append(f.ranges, Range{block, block + 1})
 			}
-			first, last, isRange := strings.Cut(part, "-")
-			if !isRange {
-				last = first
-			}
-			a, err := strconv.ParseInt(first, 10, 64)
-			if err != nil {
-				return fmt.Errorf("reading dumpe2fs's list %q: %w", part, err)
-			}
-			b, err := strconv.ParseInt(last, 10, 64)
-			if err != nil {
-				return fmt.Errorf("reading dumpe2fs's list %q: %w", part, err)
-			}
-			f.ranges = append(f.ranges, Range{a, b + 1})
+		default:
+			return fmt.Errorf("reading debugfs's line %q", lines.Text())
 		}
 	}
 	return lines.Err()
