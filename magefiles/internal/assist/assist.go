@@ -28,6 +28,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // Kit is a tree of programs to lend from.
@@ -48,6 +49,8 @@ func Supported() bool { return runtime.GOARCH == "amd64" }
 func Prepare(ctx context.Context, from Debian, store *rootfs.Store, log *progress.Reporter) (*Kit, error) {
 	sum := sha256.Sum256(fmt.Append(nil, from.argv("")))
 	tree, err := store.Layer(ctx, "native-"+hex.EncodeToString(sum[:]), func(ctx context.Context, d rootfs.Draft) error {
+		ctx, span := timing.Start(ctx, "fetching native programs")
+		defer span.End()
 		log.Printf("fetching the amd64 programs of Debian %s that will stand in for emulated ones", from.Suite)
 		return process.Run(ctx, from.argv(d.Tree)...)
 	})

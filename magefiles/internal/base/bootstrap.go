@@ -20,6 +20,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
 	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 //go:embed bootstrap.sh
@@ -63,6 +64,8 @@ func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, lender roo
 		return img, nil
 	}
 
+	ctx, span := timing.Start(ctx, "base image")
+	defer span.End()
 	layers, err := from.system(ctx, store, lender, log)
 	if err != nil {
 		return Image{}, err
@@ -72,7 +75,9 @@ func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, lender roo
 	if err != nil {
 		return Image{}, err
 	}
+	ctx, packing := timing.Start(ctx, "packing the base image")
 	err = disk.Pack(ctx, from.layout(), view, partial)
+	packing.End()
 	if err := errors.Join(err, view.Close()); err != nil {
 		return Image{}, errors.Join(fmt.Errorf("packing the base image: %w", err), os.Remove(partial))
 	}
@@ -83,6 +88,8 @@ func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, lender roo
 func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootfs.Lender, log *progress.Reporter) ([]string, error) {
 	minimal, err := store.Layer(ctx, digest(from.mmdebstrapArgv("")...), func(ctx context.Context, d rootfs.Draft) error {
 		log.Printf("bootstrapping Debian %s arm64 from %s", from.Suite, from.Mirror)
+		ctx, span := timing.Start(ctx, "bootstrapping Debian")
+		defer span.End()
 		task := log.Task("bootstrapping", 0)
 		defer task.End()
 		return process.Cmd{Argv: from.mmdebstrapArgv(d.Tree), Stderr: process.Tee(lines(task.Note))}.Run(ctx)
@@ -97,6 +104,8 @@ func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootf
 		key := digest(filepath.Dir(layers[0]), step, string(bootstrapScript), fmt.Sprint(from.diskID()))
 		top, err := store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
 			log.Printf("installing the base image's %s", step)
+			ctx, span := timing.Start(ctx, "installing the base image's "+step)
+			defer span.End()
 			task := log.Task("installing the base image's "+step, 0)
 			defer task.End()
 			aids, err := rootfs.BuildAids()

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // Layout says what a new image looks like. The root partition starts where
@@ -101,7 +102,10 @@ func (l Layout) packOnce(ctx context.Context, src Source, img string, size, inod
 		{"filling the boot file system", src.Argv(fillBootArgv(src.BootDir(), boot, img)...)},
 		{"making the root file system", src.Argv(mke2fsArgv(l.Root, root, inodes, src.RootDir(), img)...)},
 	} {
-		if err := (process.Cmd{Argv: step.argv, Env: env}).Run(ctx); err != nil {
+		ctx, span := timing.Start(ctx, step.what)
+		err := process.Cmd{Argv: step.argv, Env: env}.Run(ctx)
+		span.End()
+		if err != nil {
 			return fmt.Errorf("%s of %s: %w", step.what, img, err)
 		}
 	}
@@ -152,6 +156,8 @@ func freeBytes(ctx context.Context, img string, root Partition) (int64, error) {
 }
 
 func check(ctx context.Context, img string, root Partition) error {
+	ctx, span := timing.Start(ctx, "checking the root file system")
+	defer span.End()
 	if err := process.Run(ctx, "e2fsck", "-f", "-n", at(img, root)); err != nil {
 		return fmt.Errorf("the new root file system of %s is not sound: %w", img, err)
 	}
@@ -165,6 +171,8 @@ type usage struct {
 }
 
 func measure(ctx context.Context, src Source) (usage, error) {
+	ctx, span := timing.Start(ctx, "measuring the root file system")
+	defer span.End()
 	out := &usageCounter{seen: map[string]bool{}}
 	err := process.Cmd{
 		Argv:   src.Argv("find", src.RootDir(), "-xdev", "-printf", `%y %D:%i %n %s %b\n`),

@@ -16,6 +16,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // Embedded runs the provisioners itself, over file trees: each makes a rootfs
@@ -71,6 +72,8 @@ func (e Embedded) Provision(ctx context.Context, job Job) ([]string, error) {
 		}
 		top, err := e.Store.Layer(ctx, s.key, func(ctx context.Context, d rootfs.Draft) error {
 			e.Log.Printf("%s", title)
+			ctx, span := timing.Start(ctx, title)
+			defer span.End()
 			return e.provision(ctx, job, s, d, layers, title)
 		})
 		if err != nil {
@@ -82,6 +85,8 @@ func (e Embedded) Provision(ctx context.Context, job Job) ([]string, error) {
 }
 
 func (e Embedded) extract(ctx context.Context, job Job, d rootfs.Draft) error {
+	ctx, span := timing.Start(ctx, "taking the base image apart")
+	defer span.End()
 	img := job.Base.Path
 	if job.Base.Packed {
 		img = filepath.Join(d.Scratch, "base.img")
@@ -203,6 +208,8 @@ func (e Embedded) pack(ctx context.Context, job Job, base layout, layers []strin
 		return err
 	}
 	e.Log.Printf("packing the image")
+	ctx, span := timing.Start(ctx, "packing the image")
+	defer span.End()
 	view, err := rootfs.NewView(layers, job.Image+".view")
 	if err != nil {
 		return err

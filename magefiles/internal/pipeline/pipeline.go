@@ -21,6 +21,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
 	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // Options are what a person can choose. Empty fields have defaults.
@@ -201,6 +202,8 @@ const (
 )
 
 func (b *Build) prepareMachine(ctx context.Context, groups []host.Group) error {
+	ctx, span := timing.Start(ctx, "looking at the machine")
+	defer span.End()
 	for _, dir := range []string{b.stages.Dir, b.Cache} {
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return fmt.Errorf("preparing %s: %w", dir, err)

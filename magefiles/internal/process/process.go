@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // killAfter is how long a cancelled command has to end on its own after
@@ -79,6 +81,9 @@ func (c Cmd) Run(ctx context.Context) error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	err := cmd.Run()
+	if ended := cmd.ProcessState; ended != nil {
+		timing.AddCPU(ctx, ended.UserTime()+ended.SystemTime())
+	}
 	if ctx.Err() != nil && cmd.Process != nil {
 		// The group may hold more than the process that was waited for.
 		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // Step is a command that changes a root file system.
@@ -56,7 +57,9 @@ func Provision(ctx context.Context, d Draft, layers []string, lender Lender, ste
 }
 
 func provisionLent(ctx context.Context, d Draft, layers []string, lender Lender, steps []Step) (misfit, err error) {
+	_, span := timing.Start(ctx, "lending native programs")
 	lent, err := lender.Lend(layers)
+	span.End()
 	if err != nil {
 		return fmt.Errorf("lending native programs: %w", err), nil
 	}

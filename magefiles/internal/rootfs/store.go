@@ -13,6 +13,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // Store keeps finished layers by their key. Several builds can use one store
@@ -91,6 +92,8 @@ func (s *Store) Layer(ctx context.Context, key string, fill func(context.Context
 	if err := fill(ctx, d); err != nil {
 		return "", errors.Join(err, removeTree(partial))
 	}
+	_, span := timing.Start(ctx, "writing the layer to disk")
+	defer span.End()
 	if err := removeTree(d.Scratch); err != nil {
 		return "", err
 	}

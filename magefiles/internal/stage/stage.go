@@ -22,6 +22,7 @@ import (
 	"github.com/google/renameio/v2"
 
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // Stage is one step of a build.
@@ -63,6 +64,8 @@ func (r Runner) Do(ctx context.Context, s Stage) error {
 	}
 	r.Log.Printf("%s: running, %s", s.Name, reason)
 	start := time.Now()
+	ctx, span := timing.Start(ctx, "stage "+s.Name)
+	defer span.End()
 	if err := os.Remove(r.stampFile(s)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("forgetting the last run of stage %s: %w", s.Name, err)
 	}
