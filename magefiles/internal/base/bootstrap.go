@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -164,6 +165,7 @@ func (from Debian) layout() disk.Layout {
 		},
 		Headroom: headroom,
 		Time:     time.Unix(0, 0),
+		Latest:   time.Unix(math.MaxInt32, 0),
 	}
 }
 

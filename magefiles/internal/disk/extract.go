@@ -20,7 +20,7 @@ func Extract(ctx context.Context, img string, boot, root Partition, tree, bootDi
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	if err := (process.Cmd{Argv: extractBootArgv(img, boot, to), Env: mtoolsEnv()}).Run(ctx); err != nil {
+	if err := (process.Cmd{Argv: extractBootArgv(img, boot, to), Env: toolEnv()}).Run(ctx); err != nil {
 		return fmt.Errorf("copying the boot file system out of %s: %w", img, err)
 	}
 	// A mounted FAT shows every file with the same mode, whatever mcopy chose.
@@ -45,9 +45,3 @@ func extractBootArgv(img string, boot Partition, to string) []string {
 }
 
 func mtoolsImage(img string, p Partition) string { return fmt.Sprintf("%s@@%d", img, p.Start) }
-
-// FAT keeps local times, so mtools is given a zone that does not depend on the
-// build machine.
-func mtoolsEnv() []string {
-	return append(os.Environ(), "TZ=UTC", "MTOOLSRC=/dev/null", "MTOOLS_SKIP_CHECK=1")
-}

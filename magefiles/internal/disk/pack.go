@@ -23,7 +23,8 @@ type Layout struct {
 	Boot      FAT
 	Root      Ext4
 	Headroom  int64     // bytes left free in the root file system
-	Time      time.Time // of everything that carries a time of its own
+	Time      time.Time // of what is made with the file systems
+	Latest    time.Time // a file changed later carries this time
 }
 
 // Source shows the files of an image to commands: RootDir and BootDir exist
@@ -93,29 +94,32 @@ func (l Layout) packOnce(ctx context.Context, src Source, img string, size, inod
 	if err := (Table{l.ID, []Partition{boot, root}}).write(ctx, img); err != nil {
 		return err
 	}
-	env := l.env()
 	for _, step := range []struct {
 		what string
-		argv []string
+		run  func(context.Context) error
 	}{
-		{"making the boot file system", mkfatArgv(l.Boot, boot, img)},
-		{"filling the boot file system", src.Argv(fillBootArgv(src.BootDir(), boot, img)...)},
-		{"making the root file system", src.Argv(mke2fsArgv(l.Root, root, inodes, src.RootDir(), img)...)},
+		{"making the boot file system", func(ctx context.Context) error {
+			return process.Run(ctx, mkfatArgv(l.Boot, boot, img)...)
+		}},
+		{"filling the boot file system", func(ctx context.Context) error {
+			return l.fillBoot(ctx, src, img)
+		}},
+		{"making the root file system", func(ctx context.Context) error {
+			argv := src.Argv(mke2fsArgv(l.Root, root, inodes, src.RootDir(), img)...)
+			return process.Cmd{Argv: argv, Env: toolEnvAt(l.Time)}.Run(ctx)
+		}},
+		{"setting the times of the root file system", func(context.Context) error {
+			return settleTimes(img, root, l.Latest)
+		}},
 	} {
 		ctx, span := timing.Start(ctx, step.what)
-		err := process.Cmd{Argv: step.argv, Env: env}.Run(ctx)
+		err := step.run(ctx)
 		span.End()
 		if err != nil {
 			return fmt.Errorf("%s of %s: %w", step.what, img, err)
 		}
 	}
 	return nil
-}
-
-func (l Layout) env() []string {
-	epoch := strconv.FormatInt(l.Time.Unix(), 10)
-	// e2fsprogs before 1.47.1 knows only the second name.
-	return append(mtoolsEnv(), "SOURCE_DATE_EPOCH="+epoch, "E2FSPROGS_FAKE_TIME="+epoch)
 }
 
 func mkfatArgv(fat FAT, p Partition, img string) []string {
@@ -125,14 +129,7 @@ func mkfatArgv(fat FAT, p Partition, img string) []string {
 	}
 }
 
-// The shell sorts what it copies, so that the same files land in the same order.
-func fillBootArgv(dir string, p Partition, img string) []string {
-	return []string{
-		"sh", "-euc", `cd "$1"; set -- "$2" ./*; image=$1; shift; [ "$*" = "./*" ] || exec mcopy -s -p -Q -m -i "$image" "$@" ::`, "sh",
-		dir, mtoolsImage(img, p),
-	}
-}
-
+// mke2fs sorts what it finds in a directory by itself.
 func mke2fsArgv(fs Ext4, p Partition, inodes int64, dir, img string) []string {
 	return []string{
 		"mke2fs", "-q", "-F", "-t", "ext4", "-O", "none," + strings.Join(fs.Features, ","),
@@ -164,10 +161,13 @@ func check(ctx context.Context, img string, root Partition) error {
 	return nil
 }
 
-// usage is what the files of a tree need in an ext4 file system.
+// usage is what the files of a tree need in an ext4 file system. It is taken
+// only from what the files are, not from what the build machine's file system
+// needs for them: from the first size, the last one follows.
 type usage struct {
-	bytes  int64 // of contents, in whole blocks, and of directories
-	inodes int64
+	bytes   int64 // of contents, in whole blocks, holes included
+	inodes  int64
+	entries int64 // of directories
 }
 
 func measure(ctx context.Context, src Source) (usage, error) {
@@ -175,7 +175,7 @@ func measure(ctx context.Context, src Source) (usage, error) {
 	defer span.End()
 	out := &usageCounter{seen: map[string]bool{}}
 	err := process.Cmd{
-		Argv:   src.Argv("find", src.RootDir(), "-xdev", "-printf", `%y %D:%i %n %s %b\n`),
+		Argv:   src.Argv("find", src.RootDir(), "-xdev", "-printf", `%y %D:%i %n %s\n`),
 		Stdout: out,
 	}.Run(ctx)
 	if err == nil {
@@ -184,8 +184,8 @@ func measure(ctx context.Context, src Source) (usage, error) {
 	return out.usage, err
 }
 
-// usageCounter is a writer that adds up find's lines: type, inode, links, size
-// in bytes and blocks of 512 bytes.
+// usageCounter is a writer that adds up find's lines: type, inode, links and
+// size in bytes.
 type usageCounter struct {
 	usage
 	seen map[string]bool // inodes with several links
@@ -209,10 +209,11 @@ func (u *usageCounter) Write(p []byte) (int, error) {
 
 func (u *usageCounter) line(s string) error {
 	var kind, inode string
-	var links, size, blocks int64
-	if _, err := fmt.Sscan(s, &kind, &inode, &links, &size, &blocks); err != nil {
+	var links, size int64
+	if _, err := fmt.Sscan(s, &kind, &inode, &links, &size); err != nil {
 		return fmt.Errorf("reading find's line %q: %w", s, err)
 	}
+	u.entries++
 	if kind != "d" && links > 1 {
 		if u.seen[inode] {
 			return nil
@@ -222,10 +223,9 @@ func (u *usageCounter) line(s string) error {
 	u.inodes++
 	switch kind {
 	case "f":
-		// A sparse file takes the blocks it has.
-		u.bytes += min(roundUp(size, blockSize), roundUp(blocks*512, blockSize))
+		u.bytes += roundUp(size, blockSize)
 	case "d":
-		u.bytes += max(blockSize, roundUp(size, blockSize))
+		u.bytes += blockSize
 	}
 	return nil
 }
@@ -233,7 +233,8 @@ func (u *usageCounter) line(s string) error {
 // estimate returns a size in bytes for a file system that holds u and leaves
 // headroom free.
 func estimate(u usage, headroom int64) int64 {
-	data := u.bytes + headroom + inodeCount(u.inodes)*256
+	const longestEntry = 264
+	data := u.bytes + headroom + inodeCount(u.inodes)*256 + u.entries*longestEntry
 	journalAndDescriptors := int64(64<<20) + 16<<20 + data/100
 	return roundUp(data+journalAndDescriptors, eraseSize)
 }

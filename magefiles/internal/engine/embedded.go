@@ -224,6 +224,7 @@ func (e Embedded) pack(ctx context.Context, job Job, base layout, layers []strin
 		Root:      base.Root,
 		Headroom:  job.Headroom,
 		Time:      job.Time,
+		Latest:    job.Time,
 	}, view, partial)
 	if err := errors.Join(err, view.Close()); err != nil {
 		return errors.Join(err, os.Remove(partial))
