@@ -13,10 +13,11 @@ const (
 	Boot  Group = "boot"  // booting an image in the emulator
 	Lint  Group = "lint"  // checking the sources
 	Test  Group = "test"  // what only the tests use
+	Bench Group = "bench" // what builds are measured against
 )
 
 // AllGroups is every group there is.
-func AllGroups() []Group { return []Group{Build, Lab, Boot, Lint, Test} }
+func AllGroups() []Group { return []Group{Build, Lab, Boot, Lint, Test, Bench} }
 
 // Requirement is a program or a file that has to be there, and the package
 // that brings it.
@@ -71,6 +72,8 @@ func Requirements() []Requirement {
 		{Tool: "qemu-img", Package: "qemu-utils", For: "the emulated disk", Groups: []Group{Boot}},
 		{Tool: "qemu-io", Package: "qemu-utils", For: "writing to the emulated disk", Groups: []Group{Boot}},
 		{Tool: "shellcheck", Package: "shellcheck", For: "checking the shell scripts", Groups: []Group{Lint}},
+		{Tool: "resize2fs", Package: "e2fsprogs", For: "shrinking an image, to compare with", Groups: []Group{Bench}},
+		{Tool: "zerofree", Package: "zerofree", For: "clearing what is free in an image, to compare with", Groups: []Group{Bench}},
 		{Tool: "ssh-keygen", Package: "openssh-client", For: "testing how a device makes its host keys", Groups: []Group{Test}},
 		{Tool: "systemd-analyze", Package: "systemd", For: "checking the device's units", Groups: []Group{Test}},
 		{Tool: "bmaptool", Package: "bmap-tools", For: "proving that block maps are read as written", Groups: []Group{Test}},

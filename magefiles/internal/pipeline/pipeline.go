@@ -106,11 +106,13 @@ func (b *Build) Close() error {
 	if b.unlock == nil {
 		return nil
 	}
-	return errors.Join(b.giveBack(), b.unlock())
+	return errors.Join(GiveBack(b.Root), b.unlock())
 }
 
-func (b *Build) giveBack() error {
-	info, err := os.Stat(b.Root)
+// GiveBack makes the owner of the checkout at root the owner of all that was
+// made in it.
+func GiveBack(root string) error {
+	info, err := os.Stat(root)
 	if err != nil {
 		return err
 	}
@@ -120,7 +122,7 @@ func (b *Build) giveBack() error {
 	}
 	var problems []error
 	for _, made := range []string{"build", "docker-images", "rpi-imager.json", filepath.Join("skopeo", "images.lock")} {
-		err := filepath.WalkDir(filepath.Join(b.Root, made), func(path string, _ fs.DirEntry, err error) error {
+		err := filepath.WalkDir(filepath.Join(root, made), func(path string, _ fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil
 			}

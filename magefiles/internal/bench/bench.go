@@ -1,0 +1,98 @@
+// Package bench measures the build against itself and against what people
+// would otherwise do. What it states are ratios of two measurements of one run
+// on one machine; the times beside them are that machine's.
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+)
+
+// Options say what to measure.
+type Options struct {
+	Root    string // of the repository
+	Profile string
+	Cache   string // directory in which the scratch directory is made
+	Only    string // the name of one part, or "" for all
+	Runs    int    // of what takes seconds; builds from nothing run once
+	Log     *progress.Reporter
+}
+
+// part measures one thing and adds what it found to the report.
+type part func(context.Context, *session) error
+
+func parts() map[string]part {
+	return map[string]part{
+		"profile": profile,
+		"builds":  builds,
+		"assist":  assisted,
+		"pack":    pack,
+		"growth":  growth,
+	}
+}
+
+// Run measures what the options ask for. All it makes is in a scratch
+// directory, with a copy of the checkout and caches of its own, that is gone
+// when it returns.
+func Run(ctx context.Context, o Options) (report Report, err error) {
+	chosen := []string{"builds", "profile", "assist", "pack", "growth"}
+	if o.Only != "" {
+		if _, ok := parts()[o.Only]; !ok {
+			return report, fmt.Errorf("there is no benchmark %q: choose one of %s, or leave -only out for all",
+				o.Only, strings.Join(slices.Sorted(maps.Keys(parts())), ", "))
+		}
+		chosen = []string{o.Only}
+	}
+	if o.Runs < 1 {
+		return report, fmt.Errorf("-runs=%d: want at least 1", o.Runs)
+	}
+	s, err := open(ctx, o)
+	if err != nil {
+		return report, err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	if s.report, err = newReport(ctx, o); err != nil {
+		return report, err
+	}
+	for _, name := range chosen {
+		o.Log.Printf("benchmark: %s", name)
+		if err := parts()[name](ctx, s); err != nil {
+			return s.report, fmt.Errorf("benchmark %s: %w", name, err)
+		}
+	}
+	s.report.Took = time.Since(s.report.Started)
+	return s.report, nil
+}
+
+// median calls measure n times and returns the median of what it returns.
+func median(n int, measure func() (time.Duration, error)) (time.Duration, error) {
+	var all []time.Duration
+	for range n {
+		d, err := measure()
+		if err != nil {
+			return 0, err
+		}
+		all = append(all, d)
+	}
+	return middle(all), nil
+}
+
+// middle returns the median.
+func middle(all []time.Duration) time.Duration {
+	all = slices.Sorted(slices.Values(all))
+	n := len(all)
+	return (all[(n-1)/2] + all[n/2]) / 2
+}
+
+func timed(do func() error) (time.Duration, error) {
+	started := time.Now()
+	err := do()
+	return time.Since(started), err
+}

@@ -1,0 +1,174 @@
+package bench
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
+)
+
+// packages is the directory of a cache that keeps package archives.
+const packages = "packages"
+
+// coldBuild is a build from nothing.
+type coldBuild struct {
+	*timing.Span
+	peak      int64 // bytes on disk, at most
+	imageData int64 // bytes that the raw image takes on disk
+}
+
+// fromNothing builds with empty caches and an empty build/, once.
+func (s *session) fromNothing(ctx context.Context) (*coldBuild, error) {
+	if s.cold != nil {
+		return s.cold, nil
+	}
+	if err := s.forget(); err != nil {
+		return nil, err
+	}
+	usage := watch(s.dir)
+	record, err := s.build(ctx, "first", false)
+	peak, usageErr := usage.stop()
+	if err != nil {
+		return nil, err
+	}
+	if usageErr != nil {
+		return nil, fmt.Errorf("measuring the space on disk: %w", usageErr)
+	}
+	img, err := s.image()
+	if err != nil {
+		return nil, err
+	}
+	data, err := allocated(img)
+	s.cold = &coldBuild{record, peak, data}
+	return s.cold, err
+}
+
+// withPackages builds with nothing but the package archives of the first build
+// in the cache, once.
+func (s *session) withPackages(ctx context.Context) (*timing.Span, error) {
+	if s.archived != nil {
+		return s.archived, nil
+	}
+	record, err := s.anew(ctx, "first", "second", false)
+	s.archived = record
+	return record, err
+}
+
+// anew builds with the package archives of one cache, and nothing else, in another.
+func (s *session) anew(ctx context.Context, from, to string, emulate bool) (*timing.Span, error) {
+	if err := s.forget(); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(s.cache(to), 0o755); err != nil {
+		return nil, err
+	}
+	if err := os.Rename(filepath.Join(s.cache(from), packages), filepath.Join(s.cache(to), packages)); err != nil {
+		return nil, fmt.Errorf("handing on the package archives: %w", err)
+	}
+	return s.build(ctx, to, emulate)
+}
+
+// profile lists what a build from nothing spends its time on.
+func profile(ctx context.Context, s *session) error {
+	cold, err := s.fromNothing(ctx)
+	if err != nil {
+		return err
+	}
+	s.report.ColdBuild = cold.Span
+	return nil
+}
+
+// builds measures what is saved by what earlier builds left.
+func builds(ctx context.Context, s *session) error {
+	cold, err := s.fromNothing(ctx)
+	if err != nil {
+		return err
+	}
+	warm, err := median(s.Runs, func() (time.Duration, error) { return s.again(ctx, "first") })
+	if err != nil {
+		return fmt.Errorf("building with nothing changed: %w", err)
+	}
+	script := filepath.Join(s.clone, "packer", "scripts", "06-firstboot.sh")
+	changed, err := median(s.Runs, func() (time.Duration, error) {
+		if err := appendComment(script); err != nil {
+			return 0, err
+		}
+		return s.again(ctx, "first")
+	})
+	if err != nil {
+		return fmt.Errorf("building with a changed script: %w", err)
+	}
+	archived, err := s.withPackages(ctx)
+	if err != nil {
+		return fmt.Errorf("building with cached packages: %w", err)
+	}
+	whole := seconds(cold.Wall)
+	const reference = "cold build"
+	s.report.add(
+		Row{What: "cold build, package archives cached", Measured: seconds(archived.Wall), Reference: reference, Other: whole},
+		Row{What: "06-firstboot.sh changed", Measured: seconds(changed), Reference: reference, Other: whole, Target: 0.05, Runs: s.Runs},
+		Row{What: "nothing changed", Measured: seconds(warm), Reference: reference, Other: whole, Target: 0.01, Runs: s.Runs},
+		Row{What: "disk at the peak of a cold build, cache included", Measured: bytesOf(cold.peak),
+			Reference: "data of its raw image", Other: bytesOf(cold.imageData), Target: 3},
+	)
+	return nil
+}
+
+func (s *session) again(ctx context.Context, cache string) (time.Duration, error) {
+	record, err := s.build(ctx, cache, false)
+	return record.Wall, err
+}
+
+// appendComment changes a script without changing what it does.
+func appendComment(script string) error {
+	text, err := os.ReadFile(script)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(script, append(text, "# changed\n"...), 0o755)
+}
+
+// assisted measures native programs against emulated ones, package archives
+// cached for both.
+func assisted(ctx context.Context, s *session) error {
+	if _, err := s.fromNothing(ctx); err != nil {
+		return err
+	}
+	native, err := s.withPackages(ctx)
+	if err != nil {
+		return err
+	}
+	emulated, err := s.anew(ctx, "second", "emulated", true)
+	if err != nil {
+		return fmt.Errorf("building emulated: %w", err)
+	}
+	for _, work := range []struct {
+		what    string
+		matches func(string) bool
+	}{
+		{"all provisioners", func(name string) bool { return strings.HasPrefix(name, "provisioner ") }},
+		{"bootstrap of the base image", func(name string) bool { return name == "base image" }},
+	} {
+		a, b := sum(native.Find(work.matches)), sum(emulated.Find(work.matches))
+		if b == 0 {
+			continue // a base image that is downloaded is not bootstrapped
+		}
+		s.report.add(Row{
+			What: work.what + ", native programs lent", Measured: seconds(a),
+			Reference: "emulated", Other: seconds(b), Target: 0.2,
+		})
+	}
+	return nil
+}
+
+func sum(spans []*timing.Span) time.Duration {
+	var total time.Duration
+	for _, s := range spans {
+		total += s.Wall
+	}
+	return total
+}

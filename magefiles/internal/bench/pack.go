@@ -1,0 +1,270 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+)
+
+const (
+	// cardSize is what an image is made with that a build runs in.
+	cardSize = 8 << 30
+	// deleted is what such a build has written and removed again: package
+	// archives and lists, what was unpacked and replaced.
+	deleted = 512 << 20
+)
+
+// pack measures making an image from the finished tree against shrinking an
+// image that the tree was written into, as one does after building in place,
+// each with its compression.
+func pack(ctx context.Context, s *session) error {
+	if _, err := s.fromNothing(ctx); err != nil {
+		return err
+	}
+	img, err := s.image()
+	if err != nil {
+		return err
+	}
+	dir := filepath.Join(s.dir, "pack")
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		return err
+	}
+	c, err := newContest(ctx, img, dir)
+	if err != nil {
+		return fmt.Errorf("preparing: %w", err)
+	}
+	var ours, theirs []outcome
+	for round := range s.Runs {
+		for side := range indices(2, round%2 == 1) {
+			way, all := c.fromTree, &ours
+			if side == 1 {
+				way, all = c.inPlace, &theirs
+			}
+			o, err := way(ctx)
+			if err != nil {
+				return err
+			}
+			*all = append(*all, o)
+		}
+	}
+	s.report.add(compare(ours, theirs)...)
+	return os.RemoveAll(dir)
+}
+
+// outcome is what one way of making an image took, and what it made.
+type outcome struct {
+	image, compression time.Duration
+	raw, nonZero, xz   int64 // bytes
+}
+
+func compare(ours, theirs []outcome) []Row {
+	var rows []Row
+	const reference = "e2fsck, resize2fs -M, zerofree on 8 GiB"
+	runs := len(ours)
+	duration := func(what string, of func(outcome) time.Duration) {
+		rows = append(rows, Row{What: what, Measured: seconds(medianOf(ours, of)), Reference: reference, Other: seconds(medianOf(theirs, of)), Runs: runs})
+	}
+	size := func(what string, of func(outcome) int64) {
+		rows = append(rows, Row{What: what, Measured: bytesOf(of(ours[0])), Reference: reference, Other: bytesOf(of(theirs[0])), Runs: runs})
+	}
+	duration("image from the tree", func(o outcome) time.Duration { return o.image })
+	duration("its compression, xz -0", func(o outcome) time.Duration { return o.compression })
+	duration("both", func(o outcome) time.Duration { return o.image + o.compression })
+	size("size of the raw image", func(o outcome) int64 { return o.raw })
+	size("blocks in it that are not zero", func(o outcome) int64 { return o.nonZero })
+	size("size compressed, xz -0", func(o outcome) int64 { return o.xz })
+	return rows
+}
+
+func medianOf(all []outcome, of func(outcome) time.Duration) time.Duration {
+	var picked []time.Duration
+	for _, o := range all {
+		picked = append(picked, of(o))
+	}
+	return middle(picked)
+}
+
+// contest is the finished tree in both forms.
+type contest struct {
+	dir    string
+	layout disk.Layout
+	tree   string
+	head   string // partition table and boot file system of an image
+	used   string // a root file system of the card's size that was built in
+}
+
+// newContest takes an image apart and puts its tree into a larger one.
+func newContest(ctx context.Context, img, dir string) (*contest, error) {
+	table, err := disk.Read(ctx, img)
+	if err != nil {
+		return nil, err
+	}
+	boot, root, err := table.RaspberryPi()
+	if err != nil {
+		return nil, err
+	}
+	c := &contest{
+		dir: dir, tree: filepath.Join(dir, "tree"), head: filepath.Join(dir, "head"), used: filepath.Join(dir, "used"),
+		layout: disk.Layout{
+			ID: table.ID, BootStart: boot.Start, BootSize: boot.Size, BootType: boot.Type,
+			Headroom: 0, Time: time.Unix(0, 0),
+		},
+	}
+	if c.layout.Boot, err = disk.ReadFAT(ctx, img, boot); err != nil {
+		return nil, err
+	}
+	if c.layout.Root, err = disk.ReadExt4(ctx, img, root); err != nil {
+		return nil, err
+	}
+	if err := os.Mkdir(c.tree, 0o755); err != nil {
+		return nil, err
+	}
+	if err := disk.Extract(ctx, img, boot, root, c.tree, rootfs.BootDir); err != nil {
+		return nil, err
+	}
+	for _, argv := range [][]string{
+		{"dd", "if=" + img, "of=" + c.head, "bs=1M", "iflag=count_bytes", fmt.Sprintf("count=%d", root.Start), "conv=sparse"},
+		{"truncate", fmt.Sprintf("--size=%d", root.Start), c.head},
+		{"truncate", fmt.Sprintf("--size=%d", cardSize-root.Start), c.used},
+		{"mke2fs", "-q", "-F", "-t", "ext4", "-E", "nodiscard", c.used},
+		buildInPlaceArgv(c.used, c.tree),
+	} {
+		if err := process.Run(ctx, argv...); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// buildInPlaceArgv writes a tree into a file system, and around it what is
+// removed again. The mount is in a namespace of its own, so nothing of it can
+// be left behind. The boot partition's files are not the root file system's.
+func buildInPlaceArgv(img, tree string) []string {
+	return []string{
+		"unshare", "--mount", "--propagation", "private", "--",
+		"sh", "-euc", `mount -t ext4 -o loop "$1" /mnt
+head -c "$3" /dev/urandom >/mnt/before
+cp -a "$2/." /mnt
+head -c "$3" /dev/urandom >/mnt/after
+sync --file-system /mnt
+rm -rf /mnt/before /mnt/after "/mnt/$4"/*
+umount /mnt`, "sh",
+		img, tree, fmt.Sprint(deleted / 2), rootfs.BootDir,
+	}
+}
+
+// fromTree makes an image as a build does.
+func (c *contest) fromTree(ctx context.Context) (o outcome, err error) {
+	img := filepath.Join(c.dir, "packed.img")
+	defer func() { err = errors.Join(err, os.RemoveAll(img)) }()
+	err = withView(c.tree, filepath.Join(c.dir, "view"), func(v rootfs.View) error {
+		o.image, err = timed(func() error { return disk.Pack(ctx, c.layout, v, img) })
+		return err
+	})
+	if err != nil {
+		return o, err
+	}
+	return o, o.compress(ctx, filepath.Join(c.dir, "packed.img.xz"), img)
+}
+
+// inPlace shrinks a copy of the image that was built in: checked, moved
+// together and cut off behind the last block, which are PiShrink's steps, and
+// what is free in it set to zero.
+func (c *contest) inPlace(ctx context.Context) (o outcome, err error) {
+	img := filepath.Join(c.dir, "shrunk")
+	defer func() { err = errors.Join(err, os.RemoveAll(img)) }()
+	if err := process.Run(ctx, "cp", "--sparse=always", c.used, img); err != nil {
+		return o, err
+	}
+	o.image, err = timed(func() error {
+		for _, argv := range shrinkArgvs(img) {
+			if err := process.Run(ctx, argv...); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return o, err
+	}
+	return o, o.compress(ctx, filepath.Join(c.dir, "shrunk.xz"), c.head, img)
+}
+
+// shrinkArgvs are the commands that shrink a file with an ext4 file system.
+// resize2fs also cuts the file.
+func shrinkArgvs(img string) [][]string {
+	return [][]string{
+		{"e2fsck", "-f", "-p", img},
+		{"resize2fs", "-M", img},
+		{"zerofree", img},
+	}
+}
+
+// compress fills in what compressing the parts of an image, one after the
+// other, takes and makes.
+func (o *outcome) compress(ctx context.Context, to string, parts ...string) (err error) {
+	for _, part := range parts {
+		info, err := os.Stat(part)
+		if err != nil {
+			return err
+		}
+		n, err := nonZero(part)
+		if err != nil {
+			return err
+		}
+		o.raw += info.Size()
+		o.nonZero += n
+	}
+	o.compression, err = timed(func() error {
+		return process.Run(ctx, append([]string{"sh", "-euc", `to=$1; shift; cat "$@" | xz --stdout --threads=0 -0 >"$to"`, "sh", to}, parts...)...)
+	})
+	if err != nil {
+		return err
+	}
+	info, err := os.Stat(to)
+	if err != nil {
+		return err
+	}
+	o.xz = info.Size()
+	return os.Remove(to)
+}
+
+// nonZero returns the bytes in blocks of 4 KiB that are not all zero.
+func nonZero(path string) (int64, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var n int64
+	block, zero := make([]byte, 4096), make([]byte, 4096)
+	for at := int64(0); ; {
+		data, err := unix.Seek(int(f.Fd()), at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			return n, nil // only a hole is left
+		}
+		if err != nil {
+			return 0, fmt.Errorf("looking for data in %s: %w", path, err)
+		}
+		at = data &^ 4095
+		got, err := f.ReadAt(block, at)
+		if err != nil && err != io.EOF {
+			return 0, err
+		}
+		if !bytes.Equal(block[:got], zero[:got]) {
+			n += int64(got)
+		}
+		at += int64(len(block))
+	}
+}

@@ -1,0 +1,119 @@
+package bench
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cubeos-app/releases/magefiles/internal/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
+)
+
+// version of the images built here. It does not come from git, so that a
+// changed script changes nothing but itself.
+const version = "0.0.0-bench"
+
+// session is a benchmark under way: its scratch directory and the builds in it
+// that several parts share.
+type session struct {
+	Options
+	dir    string // all that is made
+	clone  string // of the checkout
+	report Report
+	unlock func() error
+
+	cold     *coldBuild   // memory of fromNothing
+	archived *timing.Span // memory of withPackages
+}
+
+// needs is what the largest part takes at its peak, measured for the lab image
+// and rounded up: two caches, raw images, and an image of 8 GiB with holes.
+const needs = 16 << 30
+
+// open takes the scratch directory, empties it of what a killed run left, and
+// copies the checkout into it.
+func open(ctx context.Context, o Options) (s *session, err error) {
+	err = host.EnsureInstalled(ctx, host.Needs{
+		Groups: []host.Group{host.Build, host.Bench},
+		Root:   true,
+		Disk:   map[string]int64{o.Cache: needs},
+	}, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	s = &session{Options: o, dir: filepath.Join(o.Cache, "bench")}
+	if s.unlock, err = stage.Lock(ctx, s.dir+".lock", o.Log); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.close())
+		}
+	}()
+	if err := os.RemoveAll(s.dir); err != nil {
+		return nil, fmt.Errorf("removing what an earlier benchmark left: %w", err)
+	}
+	if err := os.MkdirAll(s.dir, 0o755); err != nil {
+		return nil, err
+	}
+	s.clone = filepath.Join(s.dir, "checkout")
+	return s, copyCheckout(ctx, o.Root, s.clone)
+}
+
+func (s *session) close() error {
+	return errors.Join(os.RemoveAll(s.dir), s.unlock())
+}
+
+// copyCheckout clones the repository with its uncommitted changes to tracked files.
+func copyCheckout(ctx context.Context, from, to string) error {
+	if err := process.Run(ctx, "git", "clone", "--quiet", "--local", from, to); err != nil {
+		return fmt.Errorf("copying the checkout: %w", err)
+	}
+	var changes bytes.Buffer
+	err := process.Cmd{Argv: []string{"git", "-C", from, "diff", "--binary", "HEAD"}, Stdout: &changes}.Run(ctx)
+	if err == nil && changes.Len() > 0 {
+		err = process.Cmd{Argv: []string{"git", "-C", to, "apply", "--whitespace=nowarn"}, Stdin: &changes}.Run(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("copying the checkout's uncommitted changes: %w", err)
+	}
+	return nil
+}
+
+// build makes the image, with the named cache inside the scratch directory, and
+// returns the record of it.
+func (s *session) build(ctx context.Context, cache string, emulate bool) (record *timing.Span, err error) {
+	ctx, record = timing.Record(ctx, "build")
+	defer record.End()
+	b, err := pipeline.Open(ctx, pipeline.Options{
+		Root: s.clone, Profile: s.Profile, Version: version, Cache: s.cache(cache), Emulate: emulate, Log: s.Log,
+	}, host.Build)
+	if err != nil {
+		return record, err
+	}
+	defer func() { err = errors.Join(err, b.Close()) }()
+	return record, b.Image(ctx)
+}
+
+func (s *session) cache(name string) string { return filepath.Join(s.dir, "cache", name) }
+
+// forget removes what builds left in the checkout.
+func (s *session) forget() error {
+	return errors.Join(
+		os.RemoveAll(filepath.Join(s.clone, "build")),
+		os.RemoveAll(filepath.Join(s.clone, "docker-images")),
+	)
+}
+
+// image is the raw image that the last build made.
+func (s *session) image() (string, error) {
+	names, err := artifact.NamesFor(s.Profile, version)
+	return names.In(filepath.Join(s.clone, "build")).Image, err
+}
