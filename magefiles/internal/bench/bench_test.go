@@ -113,7 +113,7 @@ func TestBlocksBelowCountsWhatIsOnDisk(t *testing.T) {
 
 func TestWatchSeesWhatIsGoneAtTheEnd(t *testing.T) {
 	dir := t.TempDir()
-	u := watch(dir)
+	u := watch(dir, filepath.Join(dir, "not there"))
 	file := filepath.Join(dir, "x")
 	if err := os.WriteFile(file, make([]byte, 1<<20), 0o644); err != nil {
 		t.Fatal(err)

@@ -14,6 +14,13 @@ import (
 // packages is the directory of a cache that keeps package archives.
 const packages = "packages"
 
+// The caches that builds are made with.
+const (
+	first    = "first" // begins empty
+	second   = "second"
+	emulated = "emulated"
+)
+
 // coldBuild is a build from nothing.
 type coldBuild struct {
 	*timing.Span
@@ -29,8 +36,8 @@ func (s *session) fromNothing(ctx context.Context) (*coldBuild, error) {
 	if err := s.forget(); err != nil {
 		return nil, err
 	}
-	usage := watch(s.dir)
-	record, err := s.build(ctx, "first", false)
+	usage := watch(s.cache(first), filepath.Join(s.clone, "build"), filepath.Join(s.clone, "docker-images"))
+	record, err := s.build(ctx, first, false)
 	peak, usageErr := usage.stop()
 	if err != nil {
 		return nil, err
@@ -53,7 +60,7 @@ func (s *session) withPackages(ctx context.Context) (*timing.Span, error) {
 	if s.archived != nil {
 		return s.archived, nil
 	}
-	record, err := s.anew(ctx, "first", "second", false)
+	record, err := s.anew(ctx, first, second, false)
 	s.archived = record
 	return record, err
 }
@@ -88,7 +95,7 @@ func builds(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	warm, err := median(s.Runs, func() (time.Duration, error) { return s.again(ctx, "first") })
+	warm, err := median(s.Runs, func() (time.Duration, error) { return s.again(ctx, first) })
 	if err != nil {
 		return fmt.Errorf("building with nothing changed: %w", err)
 	}
@@ -97,7 +104,7 @@ func builds(ctx context.Context, s *session) error {
 		if err := appendComment(script); err != nil {
 			return 0, err
 		}
-		return s.again(ctx, "first")
+		return s.again(ctx, first)
 	})
 	if err != nil {
 		return fmt.Errorf("building with a changed script: %w", err)
@@ -142,7 +149,7 @@ func assisted(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	emulated, err := s.anew(ctx, "second", "emulated", true)
+	slow, err := s.anew(ctx, second, emulated, true)
 	if err != nil {
 		return fmt.Errorf("building emulated: %w", err)
 	}
@@ -153,13 +160,13 @@ func assisted(ctx context.Context, s *session) error {
 		{"all provisioners", func(name string) bool { return strings.HasPrefix(name, "provisioner ") }},
 		{"bootstrap of the base image", func(name string) bool { return name == "base image" }},
 	} {
-		a, b := sum(native.Find(work.matches)), sum(emulated.Find(work.matches))
+		a, b := sum(native.Find(work.matches)), sum(slow.Find(work.matches))
 		if b == 0 {
 			continue // a base image that is downloaded is not bootstrapped
 		}
 		s.report.add(Row{
 			What: work.what + ", native programs lent", Measured: seconds(a),
-			Reference: "emulated", Other: seconds(b), Target: 0.2,
+			Reference: "emulated, as by mmdebstrap and apt", Other: seconds(b), Target: 0.2,
 		})
 	}
 	return nil

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// usage follows the space that the files below a directory take. The blocks of
+// usage follows the space that the files below directories take. The blocks of
 // every file are added up, rather than asking the file system, since others
 // may be writing to it as well.
 type usage struct {
@@ -25,20 +25,24 @@ const (
 	lookShare = 20
 )
 
-func watch(dir string) *usage {
+func watch(dirs ...string) *usage {
 	u := &usage{quit: make(chan struct{}), done: make(chan error, 1)}
-	go func() { u.done <- u.follow(dir) }()
+	go func() { u.done <- u.follow(dirs) }()
 	return u
 }
 
-func (u *usage) follow(dir string) error {
+func (u *usage) follow(dirs []string) error {
 	for {
 		started := time.Now()
-		bytes, err := blocksBelow(dir)
-		if err != nil {
-			return err
+		var total int64
+		for _, dir := range dirs {
+			bytes, err := blocksBelow(dir)
+			if err != nil {
+				return err
+			}
+			total += bytes
 		}
-		u.peak = max(u.peak, bytes)
+		u.peak = max(u.peak, total)
 		select {
 		case <-u.quit:
 			return nil
@@ -54,7 +58,8 @@ func (u *usage) stop() (int64, error) {
 	return u.peak, err
 }
 
-// blocksBelow adds up the blocks that files take, those with several names once.
+// blocksBelow adds up the blocks that files take, those with several names
+// once. A directory that is not there yet has none.
 func blocksBelow(dir string) (int64, error) {
 	type inode struct{ dev, ino uint64 }
 	seen := map[inode]bool{}
