@@ -22,6 +22,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
 // Image is a base image on this machine.
@@ -59,6 +60,8 @@ func Download(ctx context.Context, url, sum string, packed bool, cacheDir string
 	if _, err := os.Stat(img.Path); err == nil {
 		return img, nil
 	}
+	ctx, span := timing.Start(ctx, "downloading the base image")
+	defer span.End()
 	partial := img.Path + ".partial"
 	const tries = 4
 	for try := 1; ; try++ {

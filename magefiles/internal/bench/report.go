@@ -135,7 +135,11 @@ func (r Report) costs(b *strings.Builder) {
 	t := table{{"step", "time", "share", "CPU"}}
 	rest := timing.Cost{Path: []string{"all that takes less"}}
 	line := func(c timing.Cost) {
-		t = append(t, []string{strings.Join(c.Path, " › "), seconds(c.Wall).String(),
+		name := strings.Join(c.Path, " › ")
+		if c.Times > 1 {
+			name += fmt.Sprintf(" (%d times)", c.Times)
+		}
+		t = append(t, []string{name, seconds(c.Wall).String(),
 			fmt.Sprintf("%.1f %%", 100*c.Wall.Seconds()/whole.Seconds()), seconds(c.CPU).String()})
 	}
 	for _, c := range r.ColdBuild.Costs() {

@@ -4,6 +4,7 @@
 package timing
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"sync"
@@ -67,22 +68,33 @@ func AddCPU(ctx context.Context, used time.Duration) {
 	}
 }
 
-// Cost is what a span took outside its parts.
+// Cost is what a span, or several of one name in one place, took outside their parts.
 type Cost struct {
 	Path      []string // names from below the record's own down to the span's
+	Times     int
 	Wall, CPU time.Duration
 }
 
-// Costs lists all spans of a finished record, dearest first. Parts that ran
-// side by side can add up to more than the whole.
+// Costs lists what a finished record consists of, dearest first. Parts that
+// ran side by side can add up to more than the whole.
 func (s *Span) Costs() []Cost {
-	costs := s.costs(nil)
-	slices.SortStableFunc(costs, func(a, b Cost) int { return int(b.Wall - a.Wall) })
+	var costs []Cost
+	for _, c := range s.costs(nil) {
+		i := slices.IndexFunc(costs, func(other Cost) bool { return slices.Equal(other.Path, c.Path) })
+		if i < 0 {
+			costs = append(costs, c)
+			continue
+		}
+		costs[i].Times++
+		costs[i].Wall += c.Wall
+		costs[i].CPU += c.CPU
+	}
+	slices.SortStableFunc(costs, func(a, b Cost) int { return cmp.Compare(b.Wall, a.Wall) })
 	return costs
 }
 
 func (s *Span) costs(path []string) []Cost {
-	own := Cost{Path: path, Wall: s.Wall, CPU: s.CPU}
+	own := Cost{Path: path, Times: 1, Wall: s.Wall, CPU: s.CPU}
 	var all []Cost
 	for _, p := range s.Parts {
 		own.Wall -= p.Wall

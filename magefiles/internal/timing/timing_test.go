@@ -40,18 +40,19 @@ func TestProcessorTimeCountsForAllSpansAround(t *testing.T) {
 	}
 }
 
-func TestCostsLeaveOutParts(t *testing.T) {
-	record := &Span{Name: "build", Wall: 10, CPU: 8, Parts: []*Span{
+func TestCostsLeaveOutPartsAndAddUpRepetitions(t *testing.T) {
+	record := &Span{Name: "build", Wall: 20, CPU: 8, Parts: []*Span{
 		{Name: "a", Wall: 6, CPU: 5, Parts: []*Span{{Name: "b", Wall: 5, CPU: 3}}},
 		{Name: "side by side", Wall: 3, CPU: 0, Parts: []*Span{{Name: "x", Wall: 2}, {Name: "y", Wall: 2}}},
+		{Name: "a", Wall: 9, CPU: 1, Parts: []*Span{{Name: "b", Wall: 3, CPU: 1}}},
 	}}
 	want := []Cost{
-		{[]string{"a", "b"}, 5, 3},
-		{[]string{"side by side", "x"}, 2, 0},
-		{[]string{"side by side", "y"}, 2, 0},
-		{[]string{"a"}, 1, 2},
-		{nil, 1, 3},
-		{[]string{"side by side"}, 0, 0},
+		{[]string{"a", "b"}, 2, 8, 4},
+		{[]string{"a"}, 2, 7, 2},
+		{[]string{"side by side", "x"}, 1, 2, 0},
+		{[]string{"side by side", "y"}, 1, 2, 0},
+		{nil, 1, 2, 2},
+		{[]string{"side by side"}, 1, 0, 0},
 	}
 	if diff := cmp.Diff(want, record.Costs()); diff != "" {
 		t.Error(diff)
