@@ -9,7 +9,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -165,7 +164,7 @@ func (from Debian) layout() disk.Layout {
 		},
 		Headroom: headroom,
 		Time:     time.Unix(0, 0),
-		Latest:   time.Unix(math.MaxInt32, 0),
+		Latest:   time.Unix(rootfs.BuildTime, 0),
 	}
 }
 

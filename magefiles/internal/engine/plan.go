@@ -17,7 +17,7 @@ import (
 
 // formatVersion is part of every layer's key. It changes with anything in this
 // program that changes what a provisioner makes of the same inputs.
-const formatVersion = "1"
+const formatVersion = "2"
 
 // step is a provisioner with what running it means.
 type step struct {

@@ -89,8 +89,15 @@ func (s *Store) Layer(ctx context.Context, key string, fill func(context.Context
 			return "", err
 		}
 	}
+	began, err := os.Stat(d.Tree)
+	if err != nil {
+		return "", err
+	}
 	if err := fill(ctx, d); err != nil {
 		return "", errors.Join(err, removeTree(partial))
+	}
+	if err := forgetTime(d.Tree, began.ModTime()); err != nil {
+		return "", err
 	}
 	_, span := timing.Start(ctx, "writing the layer to disk")
 	defer span.End()
