@@ -12,38 +12,44 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
+	"github.com/cubeos-app/releases/magefiles/internal/disk"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 )
 
 // Manifest describes every file of a root file system, by path.
 type Manifest map[string]Entry
 
-// Entry is all that makes a file what it is, save its times.
+// Entry is all that makes a file what it is. Its time is that of its contents:
+// an image keeps no other.
 type Entry struct {
 	Type   byte // as in package archive/tar
 	Mode   int64
 	Owner  string // uid:gid
-	Link   string // target of a symbolic link
-	XAttrs string // sorted, one a line
+	Time   int64  // in seconds since 1970
+	Link   string // target of a symbolic link; of several hard links all but the first name that
+	XAttrs string // and access control lists, sorted, one a line
 	Device string // major:minor
 	SHA256 string // of a regular file's contents
 }
 
-// ReadManifest reads the whole of the view.
-func ReadManifest(ctx context.Context, v View) (Manifest, error) {
+const bootPath = "/" + BootDir
+
+// ReadManifest reads all files of src.
+func ReadManifest(ctx context.Context, src disk.Source) (Manifest, error) {
 	m := Manifest{}
-	for prefix, dir := range map[string]string{"": v.RootDir(), BootDir: v.BootDir()} {
+	for _, part := range []struct{ dir, at string }{{src.RootDir(), "/"}, {src.BootDir(), bootPath}} {
 		pr, pw := io.Pipe()
 		done := make(chan error, 1)
 		go func() {
-			err := m.read(pr, prefix)
+			err := m.read(pr, part.at)
 			_, _ = io.Copy(io.Discard, pr) // so that tar can end
 			done <- err
 		}()
 		err := process.Cmd{
-			Argv: v.Argv("tar", "--create", "--file=-", "--format=posix", "--one-file-system", "--hard-dereference",
-				"--xattrs", "--xattrs-include=*", "--numeric-owner", "--directory="+dir, "."),
+			Argv: src.Argv("tar", "--create", "--file=-", "--format=posix", "--sort=name", "--one-file-system",
+				"--xattrs", "--xattrs-include=*", "--acls", "--numeric-owner", "--directory="+part.dir, "."),
 			Stdout: pw,
 		}.Run(ctx)
 		pw.Close()
@@ -51,10 +57,14 @@ func ReadManifest(ctx context.Context, v View) (Manifest, error) {
 			return nil, fmt.Errorf("reading the root file system: %w", err)
 		}
 	}
+	// The root directory of a FAT has no time.
+	mountPoint := m[bootPath]
+	mountPoint.Time = 0
+	m[bootPath] = mountPoint
 	return m, nil
 }
 
-func (m Manifest) read(r io.Reader, prefix string) error {
+func (m Manifest) read(r io.Reader, at string) error {
 	for files := tar.NewReader(r); ; {
 		h, err := files.Next()
 		if err == io.EOF {
@@ -63,12 +73,13 @@ func (m Manifest) read(r io.Reader, prefix string) error {
 		if err != nil {
 			return err
 		}
-		e := Entry{Type: h.Typeflag, Mode: h.Mode, Owner: fmt.Sprintf("%d:%d", h.Uid, h.Gid), Link: h.Linkname}
+		e := Entry{Type: h.Typeflag, Mode: h.Mode, Owner: fmt.Sprintf("%d:%d", h.Uid, h.Gid), Time: h.ModTime.Unix(), Link: h.Linkname}
 		if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
 			e.Device = fmt.Sprintf("%d:%d", h.Devmajor, h.Devminor)
 		}
 		for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) {
-			if name, ok := strings.CutPrefix(key, "SCHILY.xattr."); ok {
+			name, isXAttr := strings.CutPrefix(key, "SCHILY.xattr.")
+			if isXAttr || strings.HasPrefix(key, "SCHILY.acl.") {
 				e.XAttrs += fmt.Sprintf("%s=%q\n", name, h.PAXRecords[key])
 			}
 		}
@@ -79,7 +90,7 @@ func (m Manifest) read(r io.Reader, prefix string) error {
 			}
 			e.SHA256 = hex.EncodeToString(sum.Sum(nil))
 		}
-		m[path.Join("/", prefix, h.Name)] = e
+		m[path.Join(at, h.Name)] = e
 	}
 }
 
@@ -117,6 +128,7 @@ func (a Entry) differs(b Entry) string {
 	add("type", a.Type != b.Type, string(a.Type), string(b.Type))
 	add("mode", a.Mode != b.Mode, fmt.Sprintf("%o", a.Mode), fmt.Sprintf("%o", b.Mode))
 	add("owner", a.Owner != b.Owner, a.Owner, b.Owner)
+	add("time", a.Time != b.Time, clock(a.Time), clock(b.Time))
 	add("link to", a.Link != b.Link, a.Link, b.Link)
 	add("extended attributes", a.XAttrs != b.XAttrs, a.XAttrs, b.XAttrs)
 	add("device", a.Device != b.Device, a.Device, b.Device)
@@ -125,3 +137,5 @@ func (a Entry) differs(b Entry) string {
 	}
 	return strings.Join(what, "; ")
 }
+
+func clock(seconds int64) string { return time.Unix(seconds, 0).UTC().Format(time.DateTime) }

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -31,7 +32,7 @@ func manifest(t *testing.T, members ...member) Manifest {
 		t.Fatal(err)
 	}
 	m := Manifest{}
-	if err := m.read(&b, "boot/firmware"); err != nil {
+	if err := m.read(&b, "/boot/firmware"); err != nil {
 		t.Fatal(err)
 	}
 	return m
@@ -48,10 +49,13 @@ func TestDifferences(t *testing.T) {
 	link := func(to string) member {
 		return member{tar.Header{Typeflag: tar.TypeSymlink, Name: "./link", Linkname: to}, ""}
 	}
+	later := file("time")
+	later.ModTime = time.Unix(1_700_000_000, 0)
+	hard := tar.Header{Typeflag: tar.TypeLink, Name: "./twin", Linkname: "./same"}
 	first := manifest(t, same, member{file("mode"), ""}, member{file("owner"), ""}, member{file("cap"), ""},
-		member{file("text"), "a"}, link("a"), member{file("gone"), ""}, member{file("type"), ""})
+		member{file("text"), "a"}, link("a"), member{file("time"), ""}, member{hard, ""}, member{file("gone"), ""}, member{file("type"), ""})
 	second := manifest(t, same, member{mode, ""}, member{owner, ""}, member{capability, ""},
-		member{file("text"), "b"}, link("b"), member{file("new"), ""}, member{tar.Header{Typeflag: tar.TypeDir, Name: "./type", Mode: 0o644}, ""})
+		member{file("text"), "b"}, link("b"), member{later, ""}, member{file("twin"), "x"}, member{file("new"), ""}, member{tar.Header{Typeflag: tar.TypeDir, Name: "./type", Mode: 0o644}, ""})
 	want := []Difference{
 		{"/boot/firmware/cap", "extended attributes , security.capability=\"\\x01\"\n"},
 		{"/boot/firmware/gone", "only in the first"},
@@ -60,6 +64,8 @@ func TestDifferences(t *testing.T) {
 		{"/boot/firmware/new", "only in the second"},
 		{"/boot/firmware/owner", "owner 0:0, 7:0"},
 		{"/boot/firmware/text", "contents"},
+		{"/boot/firmware/time", "time 1970-01-01 00:00:00, 2023-11-14 22:13:20"},
+		{"/boot/firmware/twin", "type 1, 0; mode 0, 644; link to ./same, ; contents"},
 		{"/boot/firmware/type", "type 0, 5; contents"},
 	}
 	if diff := cmp.Diff(want, first.Differences(second)); diff != "" {
