@@ -327,7 +327,13 @@ source "arm" "cubeos" {
     mountpoint   = "/"
   }
 
-  image_chroot_env             = ["PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+  # The second keeps the time of the build out of what packages generate, such
+  # as an initramfs. It never changes: with the commit's time, every commit would
+  # make everything anew.
+  image_chroot_env = [
+    "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+    "SOURCE_DATE_EPOCH=1754697600",
+  ]
   qemu_binary_source_path      = "/usr/bin/qemu-aarch64-static"
   qemu_binary_destination_path = "/usr/bin/qemu-aarch64-static"
 }

@@ -62,7 +62,8 @@ apt-get install --yes --no-install-recommends --option Dpkg::Options::=--force-c
 
 rm "$updater"
 dpkg-divert --local --rename --remove "$updater"
-update-initramfs -c -k all
+# An initramfs keeps the times of its files, of which some were made just now.
+SOURCE_DATE_EPOCH=0 update-initramfs -c -k all
 
 for file in user-data meta-data network-config; do
   [[ -e /boot/firmware/$file ]] || printf '# Raspberry Pi Imager replaces this file.\n' >"/boot/firmware/$file"
@@ -76,3 +77,6 @@ rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_*_key*
 # The resolver and host name are the build machine's.
 rm -f /var/lib/dbus/machine-id /etc/resolv.conf
 echo localhost >/etc/hostname
+# They hold the day an account was made and numbers of inodes.
+sed -i -E 's/^([^:]*:[^:]*):[0-9]+:/\1::/' /etc/shadow
+rm -f /etc/shadow- /var/cache/ldconfig/aux-cache
