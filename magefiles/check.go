@@ -26,12 +26,12 @@ var Aliases = map[string]any{"test": Test.All}
 // Test groups the tests.
 type Test mg.Namespace
 
-// All runs everything that must pass: lint, unit and integration tests, and the demo, which builds and boots.
+// All runs everything that must pass: lint, unit and integration tests, the proofs about the build, and the demo, which builds and boots.
 func (t Test) All(ctx context.Context) error {
 	if done, err := elevate(ctx); done {
 		return err
 	}
-	for _, step := range []func(context.Context) error{Lint, t.Integration} {
+	for _, step := range []func(context.Context) error{Lint, t.Integration, t.Proofs} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -67,12 +67,28 @@ func (Test) Integration(ctx context.Context) error {
 	return goTest(ctx, "test", "-tags=integration", "-timeout=30m", "./magefiles/...")
 }
 
+// Proofs builds the lab image twice and provisions it once more emulated: all have to be the same.
+func (Test) Proofs(ctx context.Context) error {
+	return verify(ctx, flags{profile: ptr(labProfile)}, (*pipeline.Build).Proofs)
+}
+
 // Verify groups proofs about the build itself.
 type Verify mg.Namespace
 
 // Sameness provisions natively and emulated and compares the two root file systems, file by file.
 func (Verify) Sameness(ctx context.Context, profile, cache *string) error {
 	return build(ctx, flags{profile: profile, cache: cache}, []host.Group{host.Build}, (*pipeline.Build).Sameness)
+}
+
+// Reproducible builds the image twice, each time from nothing but downloads, and compares the two bit for bit.
+func (Verify) Reproducible(ctx context.Context, profile, cache *string) error {
+	return verify(ctx, flags{profile: profile, cache: cache}, (*pipeline.Build).Reproducible)
+}
+
+// verify compresses lightly: what is compared is whether it comes out the same.
+func verify(ctx context.Context, f flags, what func(*pipeline.Build, context.Context) error) error {
+	f.level = ptr(demoLevel)
+	return build(ctx, f, []host.Group{host.Build}, what)
 }
 
 func goTest(ctx context.Context, args ...string) error {

@@ -41,11 +41,7 @@ func (e Embedded) Build(ctx context.Context, job Job) error {
 	if err != nil {
 		return err
 	}
-	base, err := readLayout(layers[len(layers)-1])
-	if err != nil {
-		return err
-	}
-	return e.pack(ctx, job, base, layers)
+	return e.Pack(ctx, job, layers)
 }
 
 // Provision runs the recipe and returns the layers of the provisioned root file
@@ -202,7 +198,12 @@ func (o output) Write(p []byte) (int, error) {
 	return o.log.Write(p)
 }
 
-func (e Embedded) pack(ctx context.Context, job Job, base layout, layers []string) error {
+// Pack writes the job's image from the layers that Provision returned.
+func (e Embedded) Pack(ctx context.Context, job Job, layers []string) error {
+	base, err := readLayout(layers[len(layers)-1])
+	if err != nil {
+		return err
+	}
 	boot, _, err := base.Table.RaspberryPi()
 	if err != nil {
 		return err

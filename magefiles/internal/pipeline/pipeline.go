@@ -47,13 +47,15 @@ type Build struct {
 	Dirty  bool      // the checkout differs from the commit
 	Epoch  time.Time // of the commit: SOURCE_DATE_EPOCH
 
-	dir    string         // build/
-	names  artifact.Names // paths in dir
-	values values
-	stages stage.Runner
-	store  *rootfs.Store
-	lender rootfs.Lender
-	unlock func() error
+	dir       string         // build/
+	logs      string         // build/log
+	downloads string         // Cache, for what is not made but fetched
+	names     artifact.Names // paths in dir
+	values    values
+	stages    stage.Runner
+	store     *rootfs.Store
+	lender    rootfs.Lender
+	unlock    func() error
 }
 
 // values are the variables of the recipe that this program itself reads.
@@ -73,7 +75,8 @@ type values struct {
 // Open loads and checks everything that can be known before any slow work and
 // reports all problems at once: options, recipe, files it names, the machine.
 func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) {
-	b := &Build{Options: o, dir: filepath.Join(o.Root, "build")}
+	b := &Build{Options: o, dir: filepath.Join(o.Root, "build"), downloads: o.Cache}
+	b.logs = filepath.Join(b.dir, "log")
 	b.stages = stage.Runner{Dir: filepath.Join(b.dir, "stages", o.Profile), Log: o.Log}
 	if err := b.describe(ctx); err != nil {
 		return nil, err
@@ -94,7 +97,7 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 	if b.store, err = rootfs.Open(filepath.Join(o.Cache, "rootfs"), o.Log); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	return b, errors.Join(b.store.Sweep(), b.sweep())
+	return b, errors.Join(b.store.Sweep(), b.sweep(), b.sweepScratch())
 }
 
 // LockFile is what a build holds a lock on for as long as it uses build/.

@@ -21,15 +21,14 @@ import (
 
 // Base brings the base image into the cache.
 func (b *Build) Base(ctx context.Context) (base.Image, error) {
-	dir := filepath.Join(b.Cache, "base")
 	if b.values.kind == "bootstrap" {
 		lender, err := b.native(ctx)
 		if err != nil {
 			return base.Image{}, err
 		}
-		return base.Bootstrap(ctx, base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.store, lender, dir, b.Log)
+		return base.Bootstrap(ctx, base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.store, lender, filepath.Join(b.Cache, "base"), b.Log)
 	}
-	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", dir, b.Log)
+	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
 }
 
 // native returns what lends the chroot this machine's own programs, nil where
@@ -78,9 +77,13 @@ func (b *Build) Image(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			return engine.Embedded{Store: b.store, Lender: lender, Log: b.Log}.Build(ctx, job)
+			return b.embedded(lender).Build(ctx, job)
 		},
 	})
+}
+
+func (b *Build) embedded(lender rootfs.Lender) engine.Embedded {
+	return engine.Embedded{Store: b.store, Lender: lender, Log: b.Log}
 }
 
 func (b *Build) job(ctx context.Context) (engine.Job, error) {
@@ -89,7 +92,7 @@ func (b *Build) job(ctx context.Context) (engine.Job, error) {
 		Recipe:   b.Recipe,
 		Base:     img,
 		Image:    b.names.Image,
-		LogDir:   filepath.Join(b.dir, "log"),
+		LogDir:   b.logs,
 		Headroom: b.values.headroom,
 		Time:     b.Epoch,
 		Again:    b.again("build"),
