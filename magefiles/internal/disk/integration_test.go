@@ -36,7 +36,6 @@ func testLayout() Layout {
 		},
 		Headroom: 32 << 20,
 		Time:     time.Unix(1700000000, 0),
-		Latest:   time.Unix(1700000000, 0),
 	}
 }
 

@@ -24,7 +24,7 @@ type Layout struct {
 	Root      Ext4
 	Headroom  int64     // bytes left free in the root file system
 	Time      time.Time // of what is made with the file systems
-	Latest    time.Time // a file changed later carries this time
+	Latest    time.Time // of files: later times become this one; by default Time
 }
 
 // Source shows the files of an image to commands: RootDir and BootDir exist
@@ -47,6 +47,9 @@ const (
 // more or less free than the headroom: mke2fs takes seconds, and a smaller
 // image is written to every card.
 func Pack(ctx context.Context, l Layout, src Source, img string) error {
+	if l.Latest.IsZero() {
+		l.Latest = l.Time
+	}
 	use, err := measure(ctx, src)
 	if err != nil {
 		return fmt.Errorf("measuring the root file system: %w", err)

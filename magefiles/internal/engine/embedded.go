@@ -225,7 +225,6 @@ func (e Embedded) Pack(ctx context.Context, job Job, layers []string) error {
 		Root:      base.Root,
 		Headroom:  job.Headroom,
 		Time:      job.Time,
-		Latest:    job.Time,
 	}, view, partial)
 	if err := errors.Join(err, view.Close()); err != nil {
 		return errors.Join(err, os.Remove(partial))

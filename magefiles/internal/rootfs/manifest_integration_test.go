@@ -108,8 +108,7 @@ func TestAnImageHoldsWhatWasPacked(t *testing.T) {
 			HashSeed: "00010203-0405-4607-8809-0a0b0c0d0e0f",
 			Features: []string{"has_journal", "ext_attr", "dir_index", "filetype", "extent", "extra_isize", "metadata_csum"},
 		},
-		Time:   time.Unix(1_600_000_002, 0),
-		Latest: time.Unix(1_600_000_002, 0),
+		Time: time.Unix(1_600_000_002, 0),
 	}, view, img)
 	if err != nil {
 		t.Fatal(err)
