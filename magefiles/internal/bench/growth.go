@@ -186,7 +186,7 @@ func (m *sample) pack(ctx context.Context) (took time.Duration, err error) {
 
 func sampleLayout() disk.Layout {
 	return disk.Layout{
-		ID: 0xc0be05, BootStart: 8 << 20, BootSize: 64 << 20, BootType: "c",
+		ID: 0xc0be05, BootStart: 8 << 20, BootSize: 512 << 20, BootType: "c",
 		Boot: disk.FAT{Label: "bootfs", ID: 0xc0be05},
 		Root: disk.Ext4{
 			Label: "rootfs", UUID: "00000000-0000-4000-8000-00000000c0be", HashSeed: "00000000-0000-4000-8000-00000000c0bf", InodeSize: "256",
