@@ -88,7 +88,7 @@ func TestGeneratedTreesAreTheSameAndGrow(t *testing.T) {
 
 func TestBlocksBelowCountsWhatIsOnDisk(t *testing.T) {
 	dir := t.TempDir()
-	empty, err := blocksBelow(dir)
+	empty, err := blocksBelow(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,24 +106,32 @@ func TestBlocksBelowCountsWhatIsOnDisk(t *testing.T) {
 	if err := os.Truncate(hole, 1<<30); err != nil {
 		t.Fatal(err)
 	}
-	if got, err := blocksBelow(dir); err != nil || got-empty < 1<<20 || got-empty > 1<<20+64<<10 {
+	if got, err := blocksBelow(dir, ""); err != nil || got-empty < 1<<20 || got-empty > 1<<20+64<<10 {
 		t.Errorf("got %d bytes, %v; want those of one file of 1 MiB", got-empty, err)
 	}
 }
 
 func TestWatchSeesWhatIsGoneAtTheEnd(t *testing.T) {
-	dir := t.TempDir()
-	u := watch(dir, filepath.Join(dir, "not there"))
-	file := filepath.Join(dir, "x")
-	if err := os.WriteFile(file, make([]byte, 1<<20), 0o644); err != nil {
+	other := t.TempDir()
+	kept := filepath.Join(other, "kept")
+	if err := os.Mkdir(kept, 0o755); err != nil {
 		t.Fatal(err)
+	}
+	u := watch(kept, other, filepath.Join(other, "not there"))
+	for dir, size := range map[string]int{kept: 2 << 20, other: 1 << 20} {
+		if err := os.WriteFile(filepath.Join(dir, "x"), make([]byte, size), 0o644); err != nil {
+			t.Fatal(err)
+		}
 	}
 	time.Sleep(lookEvery + lookEvery/2)
-	if err := os.Remove(file); err != nil {
-		t.Fatal(err)
+	for _, dir := range []string{kept, other} {
+		if err := os.Remove(filepath.Join(dir, "x")); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if peak, err := u.stop(); err != nil || peak < 1<<20 {
-		t.Errorf("got a peak of %d bytes, %v; there was a file of 1 MiB", peak, err)
+	p, err := u.stop()
+	if err != nil || p.kept < 2<<20 || p.working < 1<<20 || p.working > 2<<20 || p.all < 3<<20 {
+		t.Errorf("got %+v, %v; there were files of 2 MiB and 1 MiB", p, err)
 	}
 }
 

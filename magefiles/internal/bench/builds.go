@@ -11,8 +11,11 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/timing"
 )
 
-// packages is the directory of a cache that keeps package archives.
-const packages = "packages"
+// What is in a cache.
+const (
+	layers   = "rootfs"
+	packages = "packages" // archives of
+)
 
 // The caches that builds are made with.
 const (
@@ -24,7 +27,7 @@ const (
 // coldBuild is a build from nothing.
 type coldBuild struct {
 	*timing.Span
-	peak      int64 // bytes on disk, at most
+	peak      peak
 	imageData int64 // bytes that the raw image takes on disk
 }
 
@@ -36,7 +39,8 @@ func (s *session) fromNothing(ctx context.Context) (*coldBuild, error) {
 	if err := s.forget(); err != nil {
 		return nil, err
 	}
-	usage := watch(s.cache(first), filepath.Join(s.clone, "build"), filepath.Join(s.clone, "docker-images"))
+	cache := s.cache(first)
+	usage := watch(filepath.Join(cache, layers), cache, filepath.Join(s.clone, "build"), filepath.Join(s.clone, "docker-images"))
 	record, err := s.build(ctx, first, false)
 	peak, usageErr := usage.stop()
 	if err != nil {
@@ -114,13 +118,15 @@ func builds(ctx context.Context, s *session) error {
 		return fmt.Errorf("building with cached packages: %w", err)
 	}
 	whole := seconds(cold.Wall)
-	const reference = "cold build"
+	const reference, image = "cold build", "data of the raw image"
 	s.report.add(
 		Row{What: "cold build, package archives cached", Measured: seconds(archived.Wall), Reference: reference, Other: whole},
 		Row{What: "06-firstboot.sh changed", Measured: seconds(changed), Reference: reference, Other: whole, Target: 0.05, Runs: s.Runs},
 		Row{What: "nothing changed", Measured: seconds(warm), Reference: reference, Other: whole, Target: 0.01, Runs: s.Runs},
-		Row{What: "disk at the peak of a cold build, cache included", Measured: bytesOf(cold.peak),
-			Reference: "data of its raw image", Other: bytesOf(cold.imageData), Target: 3},
+		Row{What: "disk at the peak of a cold build, without the layers", Measured: bytesOf(cold.peak.working),
+			Reference: image, Other: bytesOf(cold.imageData), Target: 3},
+		Row{What: "the layers, which the cache has a limit for", Measured: bytesOf(cold.peak.kept), Reference: image, Other: bytesOf(cold.imageData)},
+		Row{What: "both at one time", Measured: bytesOf(cold.peak.all), Reference: image, Other: bytesOf(cold.imageData)},
 	)
 	return nil
 }

@@ -15,7 +15,14 @@ import (
 type usage struct {
 	quit chan struct{}
 	done chan error
-	peak int64
+	peak peak
+}
+
+// peak is the most that was seen, in bytes.
+type peak struct {
+	kept    int64 // in the directory that stays
+	working int64 // elsewhere
+	all     int64 // at one time
 }
 
 // A look at all files takes time from what is measured: at most a twentieth of
@@ -25,24 +32,19 @@ const (
 	lookShare = 20
 )
 
-func watch(dirs ...string) *usage {
+// watch begins to follow directories, and in them one whose contents stay.
+func watch(kept string, dirs ...string) *usage {
 	u := &usage{quit: make(chan struct{}), done: make(chan error, 1)}
-	go func() { u.done <- u.follow(dirs) }()
+	go func() { u.done <- u.follow(kept, dirs) }()
 	return u
 }
 
-func (u *usage) follow(dirs []string) error {
+func (u *usage) follow(kept string, dirs []string) error {
 	for {
 		started := time.Now()
-		var total int64
-		for _, dir := range dirs {
-			bytes, err := blocksBelow(dir)
-			if err != nil {
-				return err
-			}
-			total += bytes
+		if err := u.look(kept, dirs); err != nil {
+			return err
 		}
-		u.peak = max(u.peak, total)
 		select {
 		case <-u.quit:
 			return nil
@@ -51,20 +53,38 @@ func (u *usage) follow(dirs []string) error {
 	}
 }
 
-// stop returns the most that was seen.
-func (u *usage) stop() (int64, error) {
+func (u *usage) look(kept string, dirs []string) error {
+	var all int64
+	for _, dir := range dirs {
+		bytes, err := blocksBelow(dir, kept)
+		if err != nil {
+			return err
+		}
+		all += bytes
+	}
+	stays, err := blocksBelow(kept, "")
+	if err != nil {
+		return err
+	}
+	u.peak = peak{max(u.peak.kept, stays), max(u.peak.working, all), max(u.peak.all, stays+all)}
+	return nil
+}
+
+// stop ends it and returns the most that was seen.
+func (u *usage) stop() (peak, error) {
 	close(u.quit)
 	err := <-u.done
 	return u.peak, err
 }
 
 // blocksBelow adds up the blocks that files take, those with several names
-// once. A directory that is not there yet has none.
-func blocksBelow(dir string) (int64, error) {
+// once, without those below the directory except. A directory that is not
+// there yet has none.
+func blocksBelow(dir, except string) (int64, error) {
 	type inode struct{ dev, ino uint64 }
 	seen := map[inode]bool{}
 	var bytes int64
-	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		var info fs.FileInfo
 		if err == nil {
 			info, err = d.Info()
@@ -74,6 +94,9 @@ func blocksBelow(dir string) (int64, error) {
 		}
 		if err != nil {
 			return err
+		}
+		if path == except {
+			return fs.SkipDir
 		}
 		st := info.Sys().(*syscall.Stat_t)
 		if !info.IsDir() && st.Nlink > 1 {
