@@ -31,7 +31,7 @@ func judge(report func(string, ...any), differences []rootfs.Difference, allowed
 	if len(bad) == 0 {
 		return nil
 	}
-	problem := fmt.Sprintf("%d files differ:\n%s", len(bad), strings.Join(bad[:min(len(bad), listed)], "\n"))
+	problem := fmt.Sprintf("files that differ (%d):\n%s", len(bad), strings.Join(bad[:min(len(bad), listed)], "\n"))
 	if n := len(bad) - listed; n > 0 {
 		problem += fmt.Sprintf("\nand %d more", n)
 	}

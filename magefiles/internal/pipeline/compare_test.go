@@ -18,7 +18,7 @@ func TestJudgeAllowsContentsOnly(t *testing.T) {
 		t.Error(err)
 	}
 	err := judge(quiet, []rootfs.Difference{{Path: cache, What: "mode 600, 644"}, {Path: "/usr/bin/x", What: "contents"}}, allowed)
-	for _, want := range []string{"2 files", cache + ": mode", "/usr/bin/x: contents"} {
+	for _, want := range []string{"(2)", cache + ": mode", "/usr/bin/x: contents"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
@@ -31,7 +31,7 @@ func TestJudgeListsTheFirst(t *testing.T) {
 		many = append(many, rootfs.Difference{Path: fmt.Sprint("/", i), What: "contents"})
 	}
 	err := judge(t.Logf, many, nil)
-	if err == nil || !strings.Contains(err.Error(), "45 files differ:\n/0: contents\n") || !strings.HasSuffix(err.Error(), "/39: contents\nand 5 more") {
+	if err == nil || !strings.Contains(err.Error(), "files that differ (45):\n/0: contents\n") || !strings.HasSuffix(err.Error(), "/39: contents\nand 5 more") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -49,20 +49,24 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 	return b.sameEmulated(ctx, native, dir)
 }
 
+// image is a finished image and what is known of it.
+type image struct {
+	path     string
+	manifest artifact.Manifest
+}
+
 // reproducible returns the second of its builds.
 func (b *Build) reproducible(ctx context.Context, dir string) (last provisioned, err error) {
-	var made [2]artifact.Manifest
-	var images [2]string
-	for i := range made {
+	var images [2]image
+	for i := range images {
 		fresh, err := b.anew(ctx, filepath.Join(dir, fmt.Sprint(i+1)))
 		if err != nil {
 			return last, err
 		}
-		b.Log.Printf("build %d of %d, from nothing but downloads", i+1, len(made))
-		if last, made[i], err = fresh.all(ctx); err != nil {
+		b.Log.Printf("build %d of %d, from nothing but downloads", i+1, len(images))
+		if last, images[i], err = fresh.all(ctx); err != nil {
 			return last, err
 		}
-		images[i] = fresh.names.Image
 		if i == 0 {
 			// Only its image is compared.
 			err := errors.Join(os.RemoveAll(fresh.store.Dir), os.RemoveAll(filepath.Join(fresh.Cache, "base")))
@@ -71,64 +75,59 @@ func (b *Build) reproducible(ctx context.Context, dir string) (last provisioned,
 			}
 		}
 	}
-	for _, file := range []struct {
-		what string
-		of   func(artifact.Manifest) artifact.File
-	}{
-		{"raw image", func(m artifact.Manifest) artifact.File { return m.RawImage }},
-		{"block map", func(m artifact.Manifest) artifact.File { return m.BlockMap }},
-		{"compressed image", func(m artifact.Manifest) artifact.File { return m.Compressed }},
-	} {
-		first, second := file.of(made[0]), file.of(made[1])
-		b.Log.Printf("%s: sha256 %s and %s", file.what, first.SHA256, second.SHA256)
-		switch {
-		case first.SHA256 == second.SHA256:
-		case file.what == "raw image":
-			return last, b.explain(ctx, images, dir)
-		default:
-			return last, fmt.Errorf("of the same image, two runs made a different %s", file.what)
-		}
+	return last, b.mustBeSame(ctx, images[0], images[1], dir)
+}
+
+func (b *Build) mustBeSame(ctx context.Context, first, second image, dir string) error {
+	same := func(what string, x, y artifact.File) bool {
+		b.Log.Printf("sha256 of the %s: %s, %s", what, x.SHA256, y.SHA256)
+		return x.SHA256 == y.SHA256
+	}
+	if !same("raw image", first.manifest.RawImage, second.manifest.RawImage) {
+		return b.explain(ctx, first.path, second.path, dir)
+	}
+	if !same("block map", first.manifest.BlockMap, second.manifest.BlockMap) {
+		return errors.New("of the same image, a second block map is different")
+	}
+	if !same("compressed image", first.manifest.Compressed, second.manifest.Compressed) {
+		return errors.New("of the same image, a second compression is different")
 	}
 	b.Log.Printf("both builds gave the same image, bit for bit")
-	return last, nil
+	return nil
 }
 
 // all makes the compressed image and what belongs to it, with no stage that
 // could be up to date.
-func (b *Build) all(ctx context.Context) (provisioned, artifact.Manifest, error) {
-	fail := func(err error) (provisioned, artifact.Manifest, error) {
-		return provisioned{}, artifact.Manifest{}, err
-	}
+func (b *Build) all(ctx context.Context) (p provisioned, img image, err error) {
 	if err := b.ContainerImages(ctx); err != nil {
-		return fail(err)
+		return p, img, err
 	}
 	job, err := b.job(ctx)
 	if err != nil {
-		return fail(err)
+		return p, img, err
 	}
 	lender, err := b.native(ctx)
 	if err != nil {
-		return fail(err)
+		return p, img, err
 	}
-	p, err := b.provision(ctx, job, lender)
-	if err != nil {
-		return fail(err)
+	if p, err = b.provision(ctx, job, lender); err != nil {
+		return p, img, err
 	}
 	if err := b.embedded(lender).Pack(ctx, job, p.layers); err != nil {
-		return fail(err)
+		return p, img, err
 	}
 	if err := b.compress(ctx); err != nil {
-		return fail(err)
+		return p, img, err
 	}
 	m, err := artifact.ReadManifest(b.names.Manifest)
-	return p, m, err
+	return p, image{b.names.Image, m}, err
 }
 
 // explain returns an error that says where two images differ.
-func (b *Build) explain(ctx context.Context, images [2]string, dir string) error {
+func (b *Build) explain(ctx context.Context, first, second, dir string) error {
 	var manifests [2]rootfs.Manifest
-	for i, img := range images {
-		mounts := filepath.Join(dir, fmt.Sprint("files-", i))
+	for i, img := range []string{first, second} {
+		mounts := filepath.Join(dir, fmt.Sprint("files-", i+1))
 		if err := os.Mkdir(mounts, 0o755); err != nil {
 			return err
 		}
@@ -141,13 +140,13 @@ func (b *Build) explain(ctx context.Context, images [2]string, dir string) error
 		}
 	}
 	if err := judge(b.Log.Printf, manifests[0].Differences(manifests[1]), nil); err != nil {
-		return fmt.Errorf("the two builds are not the same: %w", err)
+		return fmt.Errorf("the two builds are not the same; %w", err)
 	}
-	offset, err := firstDifference(images[0], images[1])
+	offset, err := firstDifference(first, second)
 	if err != nil {
 		return err
 	}
-	where, err := disk.Locate(ctx, images[0], offset)
+	where, err := disk.Locate(ctx, first, offset)
 	return errors.Join(fmt.Errorf("the two builds hold the same files, but from byte %d on they differ: %s", offset, where), err)
 }
 

@@ -75,7 +75,7 @@ func (b *Build) sameEmulated(ctx context.Context, native provisioned, dir string
 	b.Log.Printf("provisioned %d files natively in %s, emulated in %s: %.2f of the time", len(manifests[0]),
 		native.took.Round(time.Second), emulated.took.Round(time.Second), native.took.Seconds()/emulated.took.Seconds())
 	if err := judge(b.Log.Printf, manifests[0].Differences(manifests[1]), allowed()); err != nil {
-		return fmt.Errorf("native and emulated provisioning are not the same: %w", err)
+		return fmt.Errorf("native and emulated provisioning are not the same; %w", err)
 	}
 	b.Log.Printf("native and emulated, the root file systems are the same")
 	return nil

@@ -1,0 +1,116 @@
+//go:build integration
+
+package pipeline
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
+)
+
+// smallImage packs a tree that script fills.
+func smallImage(t *testing.T, script string) image {
+	t.Helper()
+	tree := t.TempDir()
+	err := process.Run(t.Context(), "sh", "-euc", `cd "$1"; mkdir -p etc boot/firmware; echo same >etc/same; echo a >boot/firmware/config.txt
+`+script+`
+find . -exec touch -hd @1600000000 {} +`, "sh", tree)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	view, err := rootfs.NewView([]string{tree}, filepath.Join(dir, "view"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	img := filepath.Join(dir, "x.img")
+	err = disk.Pack(t.Context(), disk.Layout{
+		ID: 0xdeadbeef, BootStart: 8 << 20, BootSize: 64 << 20, BootType: "c",
+		Boot: disk.FAT{Label: "bootfs", ID: 0x1234abcd},
+		Root: disk.Ext4{
+			Label: "rootfs", UUID: "0f0e0d0c-0b0a-4908-8706-050403020100", InodeSize: "256",
+			HashSeed: "00010203-0405-4607-8809-0a0b0c0d0e0f",
+			Features: []string{"has_journal", "ext_attr", "dir_index", "filetype", "extent", "extra_isize", "metadata_csum"},
+		},
+		Time: time.Unix(1_700_000_000, 0),
+	}, view, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return known(t, img)
+}
+
+func known(t *testing.T, img string) image {
+	t.Helper()
+	sum, err := stage.FileDigest(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return image{img, artifact.Manifest{RawImage: artifact.File{SHA256: sum}}}
+}
+
+func TestImagesThatDiffer(t *testing.T) {
+	plain := smallImage(t, "")
+	changed := filepath.Join(t.TempDir(), "x.img")
+	raw, err := os.ReadFile(plain.path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len(raw)-5000] ^= 1
+	if err := os.WriteFile(changed, raw, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct {
+		other image
+		want  string
+	}{
+		"same":      {smallImage(t, ""), ""},
+		"contents":  {smallImage(t, "echo other >etc/same"), "files that differ (1):\n/etc/same: contents"},
+		"boot file": {smallImage(t, "echo b >boot/firmware/config.txt"), "files that differ (1):\n/boot/firmware/config.txt: contents"},
+		"one more":  {smallImage(t, "echo x >etc/new"), "files that differ (1):\n/etc/new: only in the second"},
+		"no file":   {known(t, changed), "in no file's block"},
+	} {
+		err := (&Build{}).mustBeSame(t.Context(), plain, tt.other, t.TempDir())
+		if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: got %v, want %q", name, err, tt.want)
+		}
+	}
+}
+
+func TestWhatAKilledComparisonLeftIsSwept(t *testing.T) {
+	b := &Build{Options: Options{Cache: t.TempDir()}}
+	dir, remove, err := b.scratch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	left := filepath.Join(dir, "layer")
+	if err := os.WriteFile(left, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.sweepScratch(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(left); err != nil {
+		t.Fatalf("what is in use was swept: %v", err)
+	}
+	if err := remove(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil { // by one that was killed
+		t.Fatal(err)
+	}
+	if err := b.sweepScratch(); err != nil {
+		t.Fatal(err)
+	}
+	if entries, err := os.ReadDir(b.Cache); err != nil || len(entries) > 0 {
+		t.Errorf("left in the cache: %v, %v", entries, err)
+	}
+}
