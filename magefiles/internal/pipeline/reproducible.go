@@ -9,10 +9,10 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/assist"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
 
 // Reproducible builds the image twice, each time from nothing but downloads,
@@ -49,22 +49,16 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 	return b.sameEmulated(ctx, native, dir)
 }
 
-// image is a finished image and what is known of it.
-type image struct {
-	path     string
-	manifest artifact.Manifest
-}
-
 // reproducible returns the second of its builds.
 func (b *Build) reproducible(ctx context.Context, dir string) (last provisioned, err error) {
-	var images [2]image
-	for i := range images {
+	var builds [2]*Build
+	for i := range builds {
 		fresh, err := b.anew(ctx, filepath.Join(dir, fmt.Sprint(i+1)))
 		if err != nil {
 			return last, err
 		}
-		b.Log.Printf("build %d of %d, from nothing but downloads", i+1, len(images))
-		if last, images[i], err = fresh.all(ctx); err != nil {
+		b.Log.Printf("build %d of %d, from nothing but downloads", i+1, len(builds))
+		if last, err = fresh.imageAnew(ctx); err != nil {
 			return last, err
 		}
 		if i == 0 {
@@ -74,53 +68,66 @@ func (b *Build) reproducible(ctx context.Context, dir string) (last provisioned,
 				return last, err
 			}
 		}
+		builds[i] = fresh
 	}
-	return last, b.mustBeSame(ctx, images[0], images[1], dir)
+	if err := b.sameImage(ctx, builds[0].names.Image, builds[1].names.Image, dir); err != nil {
+		return last, err
+	}
+	return last, b.sameArtifacts(ctx, builds[0], builds[1])
 }
 
-func (b *Build) mustBeSame(ctx context.Context, first, second image, dir string) error {
-	same := func(what string, x, y artifact.File) bool {
-		b.Log.Printf("sha256 of the %s: %s, %s", what, x.SHA256, y.SHA256)
-		return x.SHA256 == y.SHA256
-	}
-	if !same("raw image", first.manifest.RawImage, second.manifest.RawImage) {
-		return b.explain(ctx, first.path, second.path, dir)
-	}
-	if !same("block map", first.manifest.BlockMap, second.manifest.BlockMap) {
-		return errors.New("of the same image, a second block map is different")
-	}
-	if !same("compressed image", first.manifest.Compressed, second.manifest.Compressed) {
-		return errors.New("of the same image, a second compression is different")
-	}
-	b.Log.Printf("both builds gave the same image, bit for bit")
-	return nil
-}
-
-// all makes the compressed image and what belongs to it, with no stage that
-// could be up to date.
-func (b *Build) all(ctx context.Context) (p provisioned, img image, err error) {
+// imageAnew makes the image, with no stage that could be up to date.
+func (b *Build) imageAnew(ctx context.Context) (provisioned, error) {
 	if err := b.ContainerImages(ctx); err != nil {
-		return p, img, err
+		return provisioned{}, err
 	}
 	job, err := b.job(ctx)
 	if err != nil {
-		return p, img, err
+		return provisioned{}, err
 	}
 	lender, err := b.native(ctx)
 	if err != nil {
-		return p, img, err
+		return provisioned{}, err
 	}
-	if p, err = b.provision(ctx, job, lender); err != nil {
-		return p, img, err
+	p, err := b.provision(ctx, job, lender)
+	if err != nil {
+		return provisioned{}, err
 	}
-	if err := b.embedded(lender).Pack(ctx, job, p.layers); err != nil {
-		return p, img, err
+	return p, b.embedded(lender).Pack(ctx, job, p.layers)
+}
+
+func (b *Build) sameImage(ctx context.Context, first, second, dir string) error {
+	x, err := stage.FileDigest(first)
+	if err != nil {
+		return err
 	}
-	if err := b.compress(ctx); err != nil {
-		return p, img, err
+	y, err := stage.FileDigest(second)
+	if err != nil {
+		return err
 	}
-	m, err := artifact.ReadManifest(b.names.Manifest)
-	return p, image{b.names.Image, m}, err
+	b.Log.Printf("sha256 of the raw image: first %s, second %s", x, y)
+	if x != y {
+		return b.explain(ctx, first, second, dir)
+	}
+	return nil
+}
+
+// sameArtifacts finishes two builds of the same image.
+func (b *Build) sameArtifacts(ctx context.Context, first, second *Build) error {
+	x, err := first.finish(ctx)
+	if err != nil {
+		return err
+	}
+	y, err := second.finish(ctx)
+	if err != nil {
+		return err
+	}
+	b.Log.Printf("sha256 of the compressed image: first %s, second %s", x.XZ.SHA256, y.XZ.SHA256)
+	if x != y {
+		return fmt.Errorf("made of the same image, these are not the same: %+v and %+v", x, y)
+	}
+	b.Log.Printf("both builds gave the same image, bit for bit")
+	return nil
 }
 
 // explain returns an error that says where two images differ.
