@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -99,10 +102,12 @@ func TestTreeDigest(t *testing.T) {
 	os.Chtimes(file, time.Time{}, time.Unix(0, 0))
 	os.Chmod(file, 0o664)
 	if digest() != first {
-		t.Error("a time or the group's write bit changed the digest; a checkout keeps neither")
+		t.Error("a time or the group's write bit changed the digest; neither gets into an image")
 	}
 	for name, change := range map[string]func() error{
 		"mode":     func() error { return os.Chmod(file, 0o755) },
+		"private":  func() error { return os.Chmod(file, 0o600) },
+		"closed":   func() error { return os.Chmod(filepath.Dir(file), 0o700) },
 		"contents": func() error { return os.WriteFile(file, []byte("b"), 0o644) },
 		"link":     func() error { return os.Symlink("conf", filepath.Join(root, "etc", "l")) },
 		"empty":    func() error { return os.Mkdir(filepath.Join(root, "d"), 0o755) },
@@ -140,4 +145,78 @@ func TestLockWaitsForTheHolder(t *testing.T) {
 		t.Fatal(err)
 	}
 	again()
+}
+
+func TestWhoWaitedForARemovedLockTakesANewOne(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	var alone atomic.Int32
+	var waiting sync.WaitGroup
+	for range 8 {
+		waiting.Go(func() {
+			for range 50 {
+				unlock, err := Lock(t.Context(), path, nil)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if alone.Add(1) != 1 {
+					t.Error("two have the lock")
+				}
+				alone.Add(-1)
+				if err := errors.Join(os.Remove(path), unlock()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	waiting.Wait()
+}
+
+func TestSharedLocksExcludeOnlyWhoWantsItAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	first, err := LockShared(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := LockShared(t.Context(), path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, unlock := range []func() error{first, second} {
+		if _, err := TryLock(path); !errors.Is(err, ErrLocked) {
+			t.Errorf("got %v, want ErrLocked", err)
+		}
+		if err := unlock(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	unlock, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unlock()
+}
+
+func TestHoldDir(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "dir")
+	if _, err := HoldDir(dir, false); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v for what is not there", err)
+	}
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	release, err := HoldDir(dir, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := HoldDir(dir, true); !errors.Is(err, ErrLocked) {
+		t.Errorf("got %v, want ErrLocked", err)
+	}
+	if err := release(); err != nil {
+		t.Fatal(err)
+	}
+	if release, err = HoldDir(dir, true); err != nil {
+		t.Fatal(err)
+	}
+	release()
 }

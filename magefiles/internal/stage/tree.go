@@ -10,9 +10,9 @@ import (
 )
 
 // TreeDigest returns the lower-case hex sha256 over a file or a directory
-// tree: relative paths, types, whether a file is executable, link targets and
-// contents. Other permission bits and times are left out, since a checkout
-// does not keep them.
+// tree: relative paths, types, permissions, link targets and contents. What
+// does not get into an image is left out: times, owners, and permission to write
+// for others than the owner, which a checkout gives by the umask of who made it.
 func TreeDigest(root string) (string, error) {
 	h := sha256.New()
 	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -23,9 +23,14 @@ func TreeDigest(root string) (string, error) {
 		if err != nil {
 			return err
 		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		mode := info.Mode().Perm() &^ 0o022
 		switch d.Type() {
 		case fs.ModeDir:
-			fmt.Fprintf(h, "dir %q\n", rel)
+			fmt.Fprintf(h, "dir %q %o\n", rel, mode)
 		case fs.ModeSymlink:
 			target, err := os.Readlink(path)
 			if err != nil {
@@ -33,15 +38,11 @@ func TreeDigest(root string) (string, error) {
 			}
 			fmt.Fprintf(h, "link %q %q\n", rel, target)
 		case 0:
-			info, err := d.Info()
-			if err != nil {
-				return err
-			}
 			sum, err := FileDigest(path)
 			if err != nil {
 				return err
 			}
-			fmt.Fprintf(h, "file %q %t %s\n", rel, info.Mode()&0o111 != 0, sum)
+			fmt.Fprintf(h, "file %q %o %s\n", rel, mode, sum)
 		default:
 			return fmt.Errorf("%s is a %s; only files, directories and links can be copied into an image", path, d.Type())
 		}
