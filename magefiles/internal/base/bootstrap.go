@@ -9,6 +9,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,8 +51,7 @@ var ext4Features = []string{
 // cache directory, making it if it is not there. It needs root and, unless the
 // build machine is arm64, a binfmt handler. lender may be nil.
 func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, lender rootfs.Lender, cacheDir string, log *progress.Reporter) (Image, error) {
-	id := from.id()
-	path := filepath.Join(cacheDir, "debian-"+from.Suite+"-"+id[:16]+".img")
+	path := from.path(cacheDir)
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return Image{}, fmt.Errorf("preparing the cache of base images: %w", err)
 	}
@@ -84,6 +84,24 @@ func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, lender roo
 	return record(partial, path)
 }
 
+// Forget makes the next Bootstrap make the image again.
+func Forget(ctx context.Context, from Debian, cacheDir string, log *progress.Reporter) error {
+	path := from.path(cacheDir)
+	unlock, err := stage.Lock(ctx, path+".lock", log)
+	if err != nil {
+		return err
+	}
+	err = os.Remove(path + ".sha256")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, unlock())
+}
+
+func (from Debian) path(cacheDir string) string {
+	return filepath.Join(cacheDir, "debian-"+from.Suite+"-"+from.id()[:16]+".img")
+}
+
 // system makes the root file system as layers, topmost first.
 func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootfs.Lender, log *progress.Reporter) ([]string, error) {
 	minimal, err := store.Layer(ctx, digest(from.mmdebstrapArgv("")...), func(ctx context.Context, d rootfs.Draft) error {
@@ -101,7 +119,11 @@ func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootf
 	// Only what is installed when a step begins can be lent to it, so the tools
 	// that the system's installation spends its time in have a step of their own.
 	for _, step := range []string{"tools", "system"} {
-		key := digest(filepath.Dir(layers[0]), step, string(bootstrapScript), fmt.Sprint(from.diskID()))
+		below, err := rootfs.Identity(layers[0])
+		if err != nil {
+			return nil, err
+		}
+		key := digest(below, step, string(bootstrapScript), fmt.Sprint(from.diskID()))
 		top, err := store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
 			log.Printf("installing the base image's %s", step)
 			ctx, span := timing.Start(ctx, "installing the base image's "+step)

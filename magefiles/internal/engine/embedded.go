@@ -25,7 +25,10 @@ import (
 type Embedded struct {
 	Store  *rootfs.Store
 	Lender rootfs.Lender // nil runs every program emulated
-	Log    *progress.Reporter
+	// Refresh names the provisioner from which on layers are made anew, as
+	// CheckRefresh takes it; "" is none.
+	Refresh string
+	Log     *progress.Reporter
 }
 
 // layout is what is noted of a base image beside its tree.
@@ -54,26 +57,45 @@ func (e Embedded) Provision(ctx context.Context, job Job) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	tree, err := e.Store.Layer(ctx, baseKey(job.Base), func(ctx context.Context, d rootfs.Draft) error {
-		return e.extract(ctx, job, d)
+	anew, err := refreshFrom(job.Recipe.Provisioners, e.Refresh)
+	if err != nil {
+		return nil, err
+	}
+	store := e.Store
+	if anew == beforeAll {
+		store = store.Fresh()
+	}
+	key := baseKey(job.Base)
+	tree, err := store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
+		return errors.Join(d.Title("base image "+filepath.Base(job.Base.Path)), e.extract(ctx, job, d))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("taking the base image apart: %w", err)
 	}
 	layers := []string{tree}
 	for i, s := range steps {
-		title := fmt.Sprintf("provisioner %d of %d, %s", i+1, len(steps), s.Label())
-		if e.Store.Has(s.key) {
-			e.Log.Printf("%s: cached", title)
+		if i == anew {
+			store = store.Fresh()
 		}
-		top, err := e.Store.Layer(ctx, s.key, func(ctx context.Context, d rootfs.Draft) error {
+		title := fmt.Sprintf("provisioner %d of %d, %s", i+1, len(steps), s.Label())
+		identity, err := rootfs.Identity(layers[0])
+		if err != nil {
+			return nil, err
+		}
+		key = s.key(key, identity)
+		cached := true
+		top, err := store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
+			cached = false
 			e.Log.Printf("%s", title)
 			ctx, span := timing.Start(ctx, title)
 			defer span.End()
-			return e.provision(ctx, job, s, d, layers, title)
+			return errors.Join(d.Title(title), e.provision(ctx, job, s, d, layers, title))
 		})
 		if err != nil {
 			return nil, fmt.Errorf("%s (%s): %w", title, s.Range, err)
+		}
+		if cached {
+			e.Log.Printf("%s: cached", title)
 		}
 		layers = slices.Insert(layers, 0, top)
 	}
@@ -152,9 +174,9 @@ func (e Embedded) provision(ctx context.Context, job Job, s step, d rootfs.Draft
 	}
 	steps := slices.Clone(s.runs)
 	for i := range steps {
-		steps[i].Env = append([]string{"HOME=/root"}, job.Recipe.Source.ChrootEnv...)
+		steps[i].Env = environment(job)
 		steps[i].Files = slices.Concat(aids, steps[i].Files)
-		steps[i].Hostname = "localhost"
+		steps[i].Hostname = hostname
 		steps[i].Output = process.Tee(output{log, task})
 	}
 	lender := e.Lender

@@ -81,6 +81,8 @@ type workshop struct {
 	root string
 	base base.Image
 	log  bytes.Buffer
+
+	refresh string
 }
 
 func newWorkshop(t *testing.T) *workshop {
@@ -153,11 +155,12 @@ func (w *workshop) build(ctx context.Context) (Job, error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	defer store.Close()
 	job := Job{
 		Recipe: r, Base: w.base, Image: filepath.Join(w.root, "x.img"), LogDir: filepath.Join(w.root, "log"),
 		Headroom: 16 << 20, Time: time.Unix(1700000000, 0), Again: "go tool mage build",
 	}
-	return job, Embedded{Store: store, Log: log}.Build(ctx, job)
+	return job, Embedded{Store: store, Refresh: w.refresh, Log: log}.Build(ctx, job)
 }
 
 // contents returns what the image holds at paths.
@@ -233,15 +236,84 @@ func TestOnlyWhatChangedRunsAgain(t *testing.T) {
 		if _, err := w.build(t.Context()); err != nil {
 			t.Fatalf("%s: %v", step.name, err)
 		}
-		for _, label := range step.cached {
-			if !strings.Contains(w.log.String(), ", "+label+": cached") {
-				t.Errorf("%s: %s ran again:\n%s", step.name, label, w.log.String())
+		w.check(step.name, step.cached, step.ran)
+	}
+}
+
+// check compares what the last build did with the provisioners to run.
+func (w *workshop) check(name string, cached, ran []string) {
+	w.t.Helper()
+	for _, label := range cached {
+		if !strings.Contains(w.log.String(), ", "+label+": cached") {
+			w.t.Errorf("%s: %s ran again:\n%s", name, label, w.log.String())
+		}
+	}
+	for _, label := range ran {
+		if !strings.Contains(w.log.String(), ", "+label+"\n") {
+			w.t.Errorf("%s: %s did not run:\n%s", name, label, w.log.String())
+		}
+	}
+}
+
+func TestRefreshRunsFromThereOn(t *testing.T) {
+	w := newWorkshop(t)
+	// What a mirror that goes on does to a provisioner.
+	w.write("packer/first.sh", "#!/bin/sh\ncat /proc/sys/kernel/random/uuid >/etc/tool.new\n")
+	for _, step := range []struct {
+		name, refresh string
+		cached, ran   []string
+	}{
+		{"at first", "", nil, []string{"first", "files", "last"}},
+		{"the last", "last", []string{"first", "files"}, []string{"last"}},
+		{"the second", "files", []string{"first"}, []string{"files", "last"}},
+		{"afterwards", "", []string{"first", "files", "last"}, nil},
+		{"all", "base", nil, []string{"first", "files", "last"}},
+		{"after all", "", []string{"first", "files", "last"}, nil},
+	} {
+		w.refresh = step.refresh
+		if _, err := w.build(t.Context()); err != nil {
+			t.Fatalf("%s: %v", step.name, err)
+		}
+		w.check(step.name, step.cached, step.ran)
+	}
+	w.refresh = "nobody"
+	if _, err := w.build(t.Context()); err == nil || !strings.Contains(err.Error(), "first, files, last") {
+		t.Errorf("got %v, want the names", err)
+	}
+}
+
+func TestADamagedLayerIsMadeAgainWithAllOnTopOfIt(t *testing.T) {
+	for _, tt := range []struct {
+		name, script string
+		cached, ran  []string
+	}{
+		{"which comes out the same", "#!/bin/sh\necho same >/etc/made\n", []string{"files", "last"}, []string{"first"}},
+		{"which comes out otherwise", "#!/bin/sh\ncat /proc/sys/kernel/random/uuid >/etc/made\n", nil, []string{"first", "files", "last"}},
+	} {
+		w := newWorkshop(t)
+		w.write("packer/first.sh", tt.script)
+		if _, err := w.build(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		made, err := filepath.Glob(filepath.Join(w.root, "cache", "layer-*", "tree", "etc", "made"))
+		if err != nil || len(made) != 1 {
+			t.Fatalf("%v, %v", made, err)
+		}
+		if err := os.WriteFile(made[0], []byte("damaged"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		job, err := w.build(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.check(tt.name, tt.cached, tt.ran)
+		for _, want := range []string{"provisioner 1 of 3, first", "tree/etc/made has 7 bytes"} {
+			if !strings.Contains(w.log.String(), want) {
+				t.Errorf("the message does not name %q:\n%s", want, w.log.String())
 			}
 		}
-		for _, label := range step.ran {
-			if !strings.Contains(w.log.String(), ", "+label+"\n") {
-				t.Errorf("%s: %s did not run:\n%s", step.name, label, w.log.String())
-			}
+		if got := w.contents(job, "etc/made")["etc/made"]; got == "damaged" {
+			t.Error("the damaged layer got into the image")
 		}
 	}
 }
@@ -261,10 +333,11 @@ func TestAFailedProvisionerSaysAllThatIsNeeded(t *testing.T) {
 	if strings.Contains(err.Error(), "unshare") {
 		t.Errorf("the error shows how we run things instead of what failed:\n%v", err)
 	}
-	for _, pattern := range []string{job.Image + "*", filepath.Join(w.root, "cache", "*.partial")} {
-		if left, _ := filepath.Glob(pattern); len(left) > 0 {
-			t.Errorf("left behind: %v", left)
-		}
+	if left, _ := filepath.Glob(job.Image + "*"); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if left, _ := filepath.Glob(filepath.Join(w.root, "cache", "layer-*")); len(left) != 3 {
+		t.Errorf("left behind: %v, want the base image and the two provisioners that ran", left)
 	}
 	w.write("packer/last.sh", "#!/bin/sh\n")
 	if _, err := w.build(t.Context()); err != nil || !strings.Contains(w.log.String(), "files: cached") {

@@ -19,16 +19,32 @@ import (
 // program that changes what a provisioner makes of the same inputs.
 const formatVersion = "2"
 
+// hostname is what a provisioner sees as the name of the machine.
+const hostname = "localhost"
+
 // step is a provisioner with what running it means.
 type step struct {
 	recipe.Provisioner
-	own     string // digest of the provisioner itself
-	key     string // of the layer it makes, and so of all below it
+	own     string // digest of all that running it on a given root file system depends on
 	logName string
 	runs    []rootfs.Step
 }
 
 func baseKey(img base.Image) string { return digest("base", formatVersion, img.SHA256) }
+
+// key names the layer that s makes on top of one whose key and identity are
+// given. The identity is in it because a layer that was lost is made again with
+// the packages of that day, and what was made on top of the old one does not
+// fit the new one.
+//
+// Whether native programs are lent is not in the key: that they change nothing
+// is proven by comparing what both ways make.
+func (s step) key(below, identity string) string { return digest(below, identity, s.own) }
+
+// environment is that of every provisioner, before its own variables.
+func environment(job Job) []string {
+	return append([]string{"HOME=/root"}, job.Recipe.Source.ChrootEnv...)
+}
 
 // Inputs names everything the job's image depends on, with its digest.
 func Inputs(job Job) (map[string]string, error) {
@@ -50,12 +66,11 @@ func Inputs(job Job) (map[string]string, error) {
 }
 
 func plan(job Job) ([]step, error) {
-	key := digest(baseKey(job.Base), strings.Join(job.Recipe.Source.ChrootEnv, "\n"))
 	var steps []step
 	for i, p := range job.Recipe.Provisioners {
 		s := step{Provisioner: p, logName: fmt.Sprintf("%02d-%s.log", i+1, fileName(p.Label()))}
 		var err error
-		parts := []string{p.Type}
+		parts := []string{formatVersion, p.Type, hostname, digest(environment(job)...)}
 		switch p.Type {
 		case recipe.Shell:
 			err = s.shell(&parts)
@@ -68,8 +83,6 @@ func plan(job Job) ([]step, error) {
 			return nil, fmt.Errorf("provisioner %s (%s): %w", p.Label(), p.Range, err)
 		}
 		s.own = digest(parts...)
-		key = digest(key, s.own)
-		s.key = key
 		steps = append(steps, s)
 	}
 	return steps, nil

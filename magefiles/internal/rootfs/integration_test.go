@@ -11,8 +11,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +24,7 @@ func run(t *testing.T, ctx context.Context, layers []string, script string, file
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { s.Close() })
 	var out bytes.Buffer
 	tree, err = s.Layer(ctx, "key", func(ctx context.Context, d Draft) error {
 		return Provision(ctx, d, layers, nil, []Step{{
@@ -171,55 +170,4 @@ func mounts(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(raw)
-}
-
-func TestTwoBuildsMakeALayerOnce(t *testing.T) {
-	dir := t.TempDir()
-	var fills atomic.Int32
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			s, err := Open(dir, nil)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			if _, err := s.Layer(t.Context(), "key", func(_ context.Context, d Draft) error {
-				fills.Add(1)
-				time.Sleep(100 * time.Millisecond)
-				return os.WriteFile(filepath.Join(d.Tree, "f"), nil, 0o644)
-			}); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	wg.Wait()
-	if n := fills.Load(); n != 1 {
-		t.Errorf("the layer was made %d times", n)
-	}
-}
-
-func TestSweepSparesOnlyWhatIsBeingMade(t *testing.T) {
-	s, err := Open(t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stale := filepath.Join(s.Dir, "stale.partial", "tree", "closed")
-	os.MkdirAll(stale, 0o755)
-	os.Chmod(stale, 0)
-	_, err = s.Layer(t.Context(), "busy", func(_ context.Context, d Draft) error {
-		if err := s.Sweep(); err != nil {
-			t.Error(err)
-		}
-		if _, err := os.Stat(d.Tree); err != nil {
-			t.Errorf("the layer being made was swept: %v", err)
-		}
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(filepath.Join(s.Dir, "stale.partial")); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("what a killed build left is still there: %v", err)
-	}
 }

@@ -1,0 +1,506 @@
+package rootfs
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+)
+
+// cache is a store's directory and what its sessions say.
+type cache struct {
+	*testing.T
+	dir      string
+	log      bytes.Buffer
+	reporter *progress.Reporter
+}
+
+func newCache(t *testing.T) *cache {
+	c := &cache{T: t, dir: t.TempDir()}
+	c.reporter = progress.New(&c.log)
+	return c
+}
+
+func (c *cache) open() *Store {
+	c.Helper()
+	s, err := Open(c.dir, c.reporter)
+	if err != nil {
+		c.Fatal(err)
+	}
+	c.Cleanup(func() { s.Close() })
+	return s
+}
+
+// layer takes a layer from s and reports whether it was made for this.
+func (c *cache) layer(s *Store, key string) (tree string, made bool) {
+	c.Helper()
+	tree, err := s.Layer(c.Context(), key, func(_ context.Context, d Draft) error {
+		made = true
+		return errors.Join(d.Title("the layer of "+key), populate(d.Tree))
+	})
+	if err != nil {
+		c.Fatal(err)
+	}
+	return tree, made
+}
+
+func populate(tree string) error {
+	return errors.Join(
+		os.Mkdir(filepath.Join(tree, "etc"), 0o755),
+		os.WriteFile(filepath.Join(tree, "etc/conf"), []byte("contents"), 0o644),
+		os.WriteFile(filepath.Join(tree, "etc/other"), bytes.Repeat([]byte("x"), 10_000), 0o644),
+		os.Symlink("conf", filepath.Join(tree, "etc/link")),
+	)
+}
+
+// names lists what is in the store.
+func (c *cache) names() (keys, layers []string) {
+	c.Helper()
+	entries, err := os.ReadDir(filepath.Join(c.dir, "keys"))
+	if err != nil {
+		c.Fatal(err)
+	}
+	for _, e := range entries {
+		keys = append(keys, e.Name())
+	}
+	layers, err = filepath.Glob(filepath.Join(c.dir, layerPrefix+"*"))
+	if err != nil {
+		c.Fatal(err)
+	}
+	return keys, layers
+}
+
+// back changes a file and gives it its old modification time back: only the
+// kernel's own time then tells of the change.
+func back(t *testing.T, path string, change func() error) error {
+	t.Helper()
+	info, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	time.Sleep(10 * time.Millisecond) // the kernel's clock ticks slowly
+	return errors.Join(change(), os.Chtimes(path, time.Time{}, info.ModTime()))
+}
+
+func TestADamagedLayerIsNeverUsed(t *testing.T) {
+	for name, tt := range map[string]struct {
+		change func(tree string) error
+		want   string
+	}{
+		"a byte with size and time kept": {func(tree string) error {
+			conf := filepath.Join(tree, "etc/conf")
+			return back(t, conf, func() error { return os.WriteFile(conf, []byte("Contents"), 0o644) })
+		}, "tree/etc/conf has other contents"},
+		"size":     {func(tree string) error { return os.Truncate(filepath.Join(tree, "etc/other"), 9) }, "tree/etc/other has 9 bytes, not 10000"},
+		"mode":     {func(tree string) error { return os.Chmod(filepath.Join(tree, "etc/conf"), 0o600) }, "tree/etc/conf has the mode 0600, not 0644"},
+		"missing":  {func(tree string) error { return os.Remove(filepath.Join(tree, "etc/link")) }, "tree/etc/link is missing"},
+		"the last": {func(tree string) error { return os.Remove(filepath.Join(tree, "etc/other")) }, "tree/etc/other is missing"},
+		"empty":    {func(tree string) error { return os.RemoveAll(filepath.Join(tree, "etc")) }, "tree/etc is missing"},
+		"no tree":  {os.RemoveAll, "tree cannot be read"},
+		"added":    {func(tree string) error { return os.Mkdir(filepath.Join(tree, "etc/d"), 0o755) }, "tree/etc/d was added"},
+		"at end":   {func(tree string) error { return os.Mkdir(filepath.Join(tree, "z"), 0o755) }, "tree/z was added"},
+		"type":     {func(tree string) error { return swap(filepath.Join(tree, "etc/conf"), os.Mkdir) }, "tree/etc/conf is of another type"},
+		"link":     {func(tree string) error { return swap(filepath.Join(tree, "etc/link"), linkTo("other")) }, "tree/etc/link points to other, not conf"},
+		"attribute": {func(tree string) error {
+			return unix.Setxattr(filepath.Join(tree, "etc/conf"), "user.x", []byte("1"), 0)
+		}, "tree/etc/conf has other extended attributes"},
+		"note": {func(tree string) error {
+			return os.WriteFile(filepath.Join(Notes(tree), titleFile), []byte("x"), 0o644)
+		}, "notes/title has 1 bytes"},
+		"list": {func(tree string) error { return os.Truncate(filepath.Join(filepath.Dir(tree), filesFile), 200) }, "its record cannot be read"},
+		"list's line": {func(tree string) error {
+			path := filepath.Join(filepath.Dir(tree), filesFile)
+			raw, err := os.ReadFile(path)
+			return errors.Join(err, os.WriteFile(path, bytes.Replace(raw, []byte("etc/other"), []byte("etc/mother"), 1), 0o644))
+		}, "its record is not what was written"},
+		"record": {func(tree string) error { return os.Remove(filepath.Join(filepath.Dir(tree), recordFile)) }, "its record cannot be read"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			c := newCache(t)
+			s := c.open()
+			tree, _ := c.layer(s, "key")
+			s.Close()
+			if err := tt.change(tree); err != nil {
+				t.Fatal(err)
+			}
+			s = c.open()
+			again, made := c.layer(s, "key")
+			if !made {
+				t.Fatal("it was used")
+			}
+			if raw, err := os.ReadFile(filepath.Join(again, "etc/conf")); err != nil || string(raw) != "contents" {
+				t.Errorf("the new one is not what was made: %q, %v", raw, err)
+			}
+			if log := c.log.String(); !strings.Contains(log, tt.want) || !strings.Contains(log, "key") {
+				t.Errorf("the message does not say %q:\n%s", tt.want, log)
+			}
+			if keys, layers := c.names(); len(keys) != 1 || len(layers) != 1 {
+				t.Errorf("the store holds %v, %v: the damaged layer is still there", keys, layers)
+			}
+			s.Close()
+			if _, made := c.layer(c.open(), "key"); made {
+				t.Error("the new one was not used")
+			}
+		})
+	}
+}
+
+func swap(path string, put func(string, fs.FileMode) error) error {
+	return errors.Join(os.Remove(path), put(path, 0o755))
+}
+
+func linkTo(target string) func(string, fs.FileMode) error {
+	return func(path string, _ fs.FileMode) error { return os.Symlink(target, path) }
+}
+
+func TestOtherTimesAloneAreNoDamage(t *testing.T) {
+	c := newCache(t)
+	s := c.open()
+	tree, _ := c.layer(s, "key")
+	s.Close()
+	conf := filepath.Join(tree, "etc/conf")
+	time.Sleep(10 * time.Millisecond)
+	for _, change := range []func() error{
+		func() error { return os.Link(conf, filepath.Join(t.TempDir(), "lent")) },
+		func() error { return os.Chtimes(conf, time.Time{}, time.Unix(1, 0)) },
+	} {
+		if err := change(); err != nil {
+			t.Fatal(err)
+		}
+		s := c.open()
+		if _, made := c.layer(s, "key"); made {
+			t.Fatalf("the layer was made again: %s", c.log.String())
+		}
+		s.Close()
+		want, err := readFiles(filepath.Dir(tree))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, doubtful, err := compare(t.Context(), filepath.Dir(tree), want, false); err != nil || len(doubtful) > 0 {
+			t.Errorf("the next check reads %d files again, %v", len(doubtful), err)
+		}
+	}
+}
+
+func TestIdentityIsThatOfTheFiles(t *testing.T) {
+	c := newCache(t)
+	s := c.open()
+	made := func(key string, change func(tree string) error) string {
+		t.Helper()
+		tree, err := s.Layer(t.Context(), key, func(_ context.Context, d Draft) error {
+			return errors.Join(populate(d.Tree), change(d.Tree))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		id, err := Identity(tree)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
+	}
+	first := made("first", func(string) error { return nil })
+	if other := made("other", func(tree string) error {
+		return os.Chtimes(filepath.Join(tree, "etc/conf"), time.Time{}, time.Unix(1, 0))
+	}); other != first {
+		t.Error("a time changed it")
+	}
+	if other := made("third", func(tree string) error { return os.Chmod(filepath.Join(tree, "etc"), 0o700) }); other == first {
+		t.Error("a mode did not change it")
+	}
+}
+
+func TestFreshMakesEachLayerOnceMore(t *testing.T) {
+	c := newCache(t)
+	old, _ := c.layer(c.open(), "key") // of a build that still runs
+	s := c.open()
+	c.layer(s, "key")
+	fresh := s.Fresh()
+	tree, made := c.layer(fresh, "key")
+	if !made || tree == old {
+		t.Fatal("the old one was used")
+	}
+	if _, err := os.Stat(old); err != nil {
+		t.Errorf("the old one went although it is in use: %v", err)
+	}
+	for _, s := range []*Store{fresh, s} {
+		if again, made := c.layer(s, "key"); made || again != tree {
+			t.Error("the new one was not used")
+		}
+	}
+	if keys, layers := c.names(); len(keys) != 1 || len(layers) != 2 {
+		t.Errorf("left %v, %v, want both", keys, layers)
+	}
+}
+
+func TestALayerThatWasNotFinishedIsNotThere(t *testing.T) {
+	c := newCache(t)
+	s := c.open()
+	broken := errors.New("broken")
+	if _, err := s.Layer(t.Context(), "key", func(_ context.Context, d Draft) error {
+		return errors.Join(populate(d.Tree), broken)
+	}); !errors.Is(err, broken) {
+		t.Fatalf("got %v", err)
+	}
+	if keys, layers := c.names(); len(keys)+len(layers) > 0 {
+		t.Errorf("left %v, %v", keys, layers)
+	}
+	if _, made := c.layer(s, "key"); !made {
+		t.Error("it was taken for finished")
+	}
+}
+
+func TestSweepSparesWhatIsNamedOrHeld(t *testing.T) {
+	c := newCache(t)
+	other := c.open()
+	c.layer(other, "finished")
+	other.Close()
+	stale := filepath.Join(c.dir, layerPrefix+"1", "tree", "closed")
+	if err := errors.Join(os.MkdirAll(stale, 0o755), os.Chmod(stale, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(c.dir, "keys", "killed.lock"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := c.open()
+	_, err := s.Layer(t.Context(), "busy", func(_ context.Context, d Draft) error {
+		if err := c.open().Sweep(); err != nil {
+			t.Error(err)
+		}
+		return populate(d.Tree)
+	})
+	if err != nil {
+		t.Errorf("the layer being made was swept: %v", err)
+	}
+	keys, layers := c.names()
+	if want := []string{"busy", "finished"}; !slices.Equal(keys, want) || len(layers) != 2 {
+		t.Errorf("left %v, %v, want the layers of %v", keys, layers, want)
+	}
+}
+
+func TestPruneRemovesTheLeastRecentlyUsed(t *testing.T) {
+	c := newCache(t)
+	var size int64
+	for i, keys := range [][]string{{"old-base", "old-top"}, {"base", "top"}, {"base", "new-top"}} {
+		s := c.open()
+		s.opened = time.Unix(int64(i), 0)
+		for _, key := range keys {
+			c.layer(s, key)
+		}
+		all, err := s.finished()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size = all[0].Occupied
+		s.Close()
+	}
+	if size < 3*4096 {
+		t.Fatalf("a layer's size is recorded as %d", size)
+	}
+	holder := c.open()
+	holder.opened = time.Unix(3, 0)
+	for _, step := range []struct {
+		limit int64
+		held  string
+		left  []string
+	}{
+		{5 * size, "", []string{"base", "new-top", "old-base", "old-top", "top"}},
+		{4 * size, "", []string{"base", "new-top", "old-base", "top"}}, // of one build's, the topmost
+		{2 * size, "", []string{"base", "new-top"}},
+		{1 * size, "new-top", []string{"new-top"}},
+		{0, "", []string{"new-top"}},
+	} {
+		if step.held != "" {
+			c.layer(holder, step.held)
+		}
+		if err := c.open().Prune(step.limit); err != nil {
+			t.Fatal(err)
+		}
+		if keys, layers := c.names(); !slices.Equal(keys, step.left) || len(layers) != len(step.left) {
+			t.Errorf("a limit of %d layers left %v, want %v", step.limit/size, keys, step.left)
+		}
+	}
+	if !strings.Contains(c.log.String(), "over its limit") || !strings.Contains(c.log.String(), "the layer of old-top") {
+		t.Errorf("nobody was told: %s", c.log.String())
+	}
+}
+
+func TestVerifyReadsEverything(t *testing.T) {
+	c := newCache(t)
+	s := c.open()
+	good, _ := c.layer(s, "good")
+	bad, _ := c.layer(s, "bad")
+	s.Close()
+	// What a failing disk does: other contents, the same times.
+	files, err := readFiles(filepath.Dir(bad))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(bad, "etc/conf"), []byte("Contents"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for i := range files {
+		now, err := lstat(filepath.Join(filepath.Dir(bad), files[i].path))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[i].mtime, files[i].ctime = now.mtime, now.ctime
+	}
+	if err := writeFiles(filepath.Dir(bad), files); err != nil {
+		t.Fatal(err)
+	}
+	if err := check(t.Context(), filepath.Dir(bad), false); err != nil {
+		t.Fatalf("the times give it away: %v", err)
+	}
+	read, dropped, err := c.open().Verify(t.Context())
+	if err != nil || len(dropped) != 1 || !strings.Contains(dropped[0], "the layer of bad: tree/etc/conf has other contents") || read == 0 {
+		t.Errorf("got %d, %q, %v", read, dropped, err)
+	}
+	if keys, layers := c.names(); !slices.Equal(keys, []string{"good"}) || len(layers) != 1 || treeIn(layers[0]) != good {
+		t.Errorf("left %v, %v", keys, layers)
+	}
+}
+
+func TestADamagedLayerIsMadeAgainOnce(t *testing.T) {
+	c := newCache(t)
+	s := c.open()
+	tree, _ := c.layer(s, "key")
+	s.Close()
+	if err := os.Remove(filepath.Join(tree, "etc/conf")); err != nil {
+		t.Fatal(err)
+	}
+	if fills := race(c, 4); fills != 1 {
+		t.Errorf("it was made %d times", fills)
+	}
+}
+
+func TestTwoBuildsMakeALayerOnce(t *testing.T) {
+	if fills := race(newCache(t), 4); fills != 1 {
+		t.Errorf("it was made %d times", fills)
+	}
+}
+
+// race lets builds take the same layer at once and returns how often it was made.
+func race(c *cache, builds int) int32 {
+	var fills atomic.Int32
+	var running sync.WaitGroup
+	for range builds {
+		s := c.open()
+		running.Go(func() {
+			tree, err := s.Layer(c.Context(), "key", func(_ context.Context, d Draft) error {
+				fills.Add(1)
+				time.Sleep(100 * time.Millisecond)
+				return populate(d.Tree)
+			})
+			if raw, readErr := os.ReadFile(filepath.Join(tree, "etc/conf")); errors.Join(err, readErr) != nil || string(raw) != "contents" {
+				c.Errorf("got %q, %v, %v", raw, err, readErr)
+			}
+		})
+	}
+	running.Wait()
+	return fills.Load()
+}
+
+// TestManySessions lets builds use, make anew, evict and sweep the same few
+// layers at once. None may see a layer that is not whole, and nobody may
+// wait for ever.
+func TestManySessions(t *testing.T) {
+	dir := t.TempDir()
+	var made atomic.Int32
+	var builds sync.WaitGroup
+	for n := range 6 {
+		builds.Go(func() {
+			for round := range 15 {
+				if err := work(t.Context(), dir, n, round, &made); err != nil {
+					t.Errorf("build %d: %v", n, err)
+					return
+				}
+			}
+		})
+	}
+	finished := make(chan struct{})
+	go func() { builds.Wait(); close(finished) }()
+	select {
+	case <-finished:
+	case <-time.After(2 * time.Minute):
+		t.Fatal("the builds wait for each other")
+	}
+	s, err := Open(dir, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(s.Sweep(), s.Prune(0)); err != nil {
+		t.Fatal(err)
+	}
+	left, err := filepath.Glob(filepath.Join(dir, "*", "*"))
+	if err != nil || len(left) > 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+	if n := made.Load(); n < 4 {
+		t.Errorf("only %d layers were made", n)
+	}
+}
+
+func work(ctx context.Context, dir string, n, round int, made *atomic.Int32) (err error) {
+	s, err := Open(dir, nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.Close(), s.Prune(int64(n)*20_000), s.Sweep()) }()
+	if err := s.Sweep(); err != nil {
+		return err
+	}
+	var trees []string
+	for i := range 4 {
+		key := fmt.Sprint("key", (i+n)%4) // each in another order
+		store := s
+		if n == 0 && i > round%4 {
+			store = s.Fresh()
+		}
+		tree, err := store.Layer(ctx, key, func(_ context.Context, d Draft) error {
+			made.Add(1)
+			return populate(d.Tree)
+		})
+		if err != nil {
+			return err
+		}
+		trees = append(trees, tree)
+	}
+	for _, tree := range trees {
+		raw, err := os.ReadFile(filepath.Join(tree, "etc/conf"))
+		if err != nil || string(raw) != "contents" {
+			return fmt.Errorf("a layer in use is not whole: %q, %v", raw, err)
+		}
+	}
+	return nil
+}
+
+func TestOpenRefusesWhereNoLayersCanBe(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{
+		filepath.Join(file, "cache"):            "is a file",
+		filepath.Join(t.TempDir(), "a:b"):       "overlayfs cannot take",
+		"/proc/sys/cache":                       "cannot be used",
+		filepath.Join(t.TempDir(), "comma,dir"): "overlayfs cannot take",
+	} {
+		if _, err := Open(dir, nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "-cache") {
+			t.Errorf("%s: got %v, want %q and the mend", dir, err, want)
+		}
+	}
+}
