@@ -10,14 +10,17 @@ import (
 )
 
 // Boot starts the finished image in an emulator and proves that it works; report and logs are in build/boot.
-func Boot(ctx context.Context, profile, version, cache *string, level *int) error {
-	f := flags{profile: profile, version: version, cache: cache, level: level}
+func Boot(ctx context.Context, profile, version, cache, refresh *string, level, limit *int) error {
+	return boot(ctx, flags{profile: profile, version: version, cache: cache, refresh: refresh, level: level, limit: limit})
+}
+
+func boot(ctx context.Context, f flags) error {
 	return build(ctx, f, []host.Group{host.Build, host.Boot}, (*pipeline.Build).Boot)
 }
 
 // Demo builds the lab image, which needs nothing but a Debian mirror, and boots it.
-func Demo(ctx context.Context, cache *string) error {
-	return Boot(ctx, ptr(labProfile), nil, cache, ptr(demoLevel))
+func Demo(ctx context.Context, cache, refresh *string, limit *int) error {
+	return boot(ctx, flags{profile: ptr(labProfile), cache: cache, refresh: refresh, level: ptr(demoLevel), limit: limit})
 }
 
 // demoLevel compresses lightly: the archive of a demo is unpacked once, by its boot.

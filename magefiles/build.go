@@ -19,8 +19,11 @@ func Download(ctx context.Context, profile, cache, mirror *string, update *bool)
 }
 
 // Base brings the base image into the cache: downloaded and verified, or bootstrapped.
-func Base(ctx context.Context, profile, cache *string, emulate *bool) error {
-	f := flags{profile: profile, cache: cache, emulate: or(emulate, false)}
+//
+// -refresh=base bootstraps it again; -limit=GB, here and elsewhere, is what the
+// rootfs layers in the cache may occupy when the build ends, by default 20.
+func Base(ctx context.Context, profile, cache, refresh *string, limit *int, emulate *bool) error {
+	f := flags{profile: profile, cache: cache, refresh: refresh, limit: limit, emulate: or(emulate, false)}
 	return build(ctx, f, []host.Group{host.Build}, func(b *pipeline.Build, ctx context.Context) error {
 		img, err := b.Base(ctx)
 		if err == nil {
@@ -32,29 +35,31 @@ func Base(ctx context.Context, profile, cache *string, emulate *bool) error {
 
 // Build makes the raw image build/cubeos-VERSION-arm64.img.
 //
-// -emulate lends the chroot none of this machine's programs.
-func Build(ctx context.Context, profile, version, cache *string, emulate *bool) error {
-	f := flags{profile: profile, version: version, cache: cache, emulate: or(emulate, false)}
+// -emulate lends the chroot none of this machine's programs. -refresh=NAME runs
+// the provisioner of that name and all behind it again, for newer packages, and
+// -refresh=base bootstraps the base image again, too.
+func Build(ctx context.Context, profile, version, cache, refresh *string, limit *int, emulate *bool) error {
+	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, limit: limit, emulate: or(emulate, false)}
 	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Image)
 }
 
 // Compress makes the .img.xz of the image, its checksum, block map and build manifest.
 //
 // -level is xz's, 0 to 9.
-func Compress(ctx context.Context, profile, version, cache *string, level *int) error {
-	f := flags{profile: profile, version: version, cache: cache, level: level}
+func Compress(ctx context.Context, profile, version, cache, refresh *string, level, limit *int) error {
+	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, level: level, limit: limit}
 	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Compress)
 }
 
 // Imager writes the image's entry into rpi-imager.json (build/rpi-imager.json for a lab image).
-func Imager(ctx context.Context, profile, version, cache *string, level *int) error {
-	f := flags{profile: profile, version: version, cache: cache, level: level}
+func Imager(ctx context.Context, profile, version, cache, refresh *string, level, limit *int) error {
+	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, level: level, limit: limit}
 	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Imager)
 }
 
 // Release makes and proves everything that is published: image, checksum, block map, manifest and rpi-imager.json.
-func Release(ctx context.Context, profile, version, cache *string) error {
-	return release(ctx, flags{profile: profile, version: version, cache: cache, locked: true})
+func Release(ctx context.Context, profile, version, cache, refresh *string, limit *int) error {
+	return release(ctx, flags{profile: profile, version: version, cache: cache, refresh: refresh, limit: limit, locked: true})
 }
 
 func release(ctx context.Context, f flags) error {

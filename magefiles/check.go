@@ -36,7 +36,7 @@ func (t Test) All(ctx context.Context) error {
 			return err
 		}
 	}
-	return Demo(ctx, nil)
+	return Demo(ctx, nil, nil, nil)
 }
 
 // Unit runs the quick tests, which need no root.
@@ -89,6 +89,20 @@ func (Verify) Reproducible(ctx context.Context, profile, cache *string) error {
 func verify(ctx context.Context, f flags, what func(*pipeline.Build, context.Context) error) error {
 	f.level = ptr(demoLevel)
 	return build(ctx, f, []host.Group{host.Build}, what)
+}
+
+// Cache reads every rootfs layer in the cache and drops those that were changed or damaged.
+func (Verify) Cache(ctx context.Context, cache *string) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	if done, err := elevate(ctx); done {
+		return err
+	}
+	o, err := flags{cache: cache}.options(progress.New(os.Stderr))
+	if err != nil {
+		return err
+	}
+	return pipeline.VerifyCache(ctx, o)
 }
 
 func goTest(ctx context.Context, args ...string) error {

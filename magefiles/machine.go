@@ -4,15 +4,12 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"path/filepath"
+	"slices"
 
 	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
 
 // Prereqs installs what building, booting and testing need; -check only reports what is missing.
@@ -50,8 +47,12 @@ func Binfmt(ctx context.Context) error {
 	return host.SetUpARM64(ctx, progress.New(os.Stderr))
 }
 
-// Clean removes build/ and docker-images/; -all also removes the cache of downloads and rootfs layers.
-func Clean(ctx context.Context, cache *string, all *bool) error {
+// Clean removes build/ and docker-images/, or what its flags name of the cache, and says what that freed.
+//
+// -layers, -base, -blobs and -packages remove rootfs layers, base images,
+// container images and Debian packages from the cache, and nothing else; -all
+// removes everything.
+func Clean(ctx context.Context, cache *string, layers, base, blobs, packages, all *bool) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	if done, err := elevate(ctx); done {
@@ -61,20 +62,24 @@ func Clean(ctx context.Context, cache *string, all *bool) error {
 	if err != nil {
 		return err
 	}
-	unlock, err := stage.Lock(ctx, pipeline.LockFile(o.Root), o.Log)
-	if err != nil {
-		return err
-	}
-	defer unlock()
-	dirs := []string{filepath.Join(o.Root, "build"), filepath.Join(o.Root, "docker-images")}
-	if or(all, false) {
-		dirs = append(dirs, o.Cache)
-	}
-	var problems []error
-	for _, dir := range dirs {
-		if err := os.RemoveAll(dir); err != nil {
-			problems = append(problems, fmt.Errorf("removing %s: %w", dir, err))
+	var kinds []pipeline.Kind
+	for _, k := range []struct {
+		given *bool
+		kinds []pipeline.Kind
+	}{
+		{layers, []pipeline.Kind{pipeline.Layers}},
+		{base, []pipeline.Kind{pipeline.Bases}},
+		{blobs, []pipeline.Kind{pipeline.Blobs}},
+		{packages, []pipeline.Kind{pipeline.Packages}},
+		{all, pipeline.AllKinds()},
+	} {
+		if or(k.given, false) {
+			kinds = append(kinds, k.kinds...)
 		}
 	}
-	return errors.Join(problems...)
+	if len(kinds) == 0 {
+		kinds = []pipeline.Kind{pipeline.Builds}
+	}
+	slices.Sort(kinds)
+	return pipeline.Clean(ctx, o, slices.Compact(kinds))
 }

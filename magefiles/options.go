@@ -6,6 +6,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -25,9 +26,9 @@ const (
 
 // flags are those that most targets take.
 type flags struct {
-	profile, version, cache, mirror *string
-	level                           *int
-	update, locked, emulate         bool
+	profile, version, cache, mirror, refresh *string
+	level, limit                             *int
+	update, locked, emulate                  bool
 }
 
 // options resolves flags that were not given.
@@ -47,6 +48,11 @@ func (f flags) options(log *progress.Reporter) (pipeline.Options, error) {
 	if cache, err = filepath.Abs(cache); err != nil {
 		return pipeline.Options{}, err
 	}
+	const gibibyte = 1 << 30
+	limit := or(f.limit, pipeline.DefaultLimit/gibibyte)
+	if limit < 1 {
+		return pipeline.Options{}, fmt.Errorf("-limit=%d: the limit of the rootfs layers in the cache is at least 1 GiB; `go tool mage clean -layers` removes them all", limit)
+	}
 	return pipeline.Options{
 		Root:    root,
 		Profile: or(f.profile, defaultProfile),
@@ -57,6 +63,8 @@ func (f flags) options(log *progress.Reporter) (pipeline.Options, error) {
 		Update:  f.update,
 		Locked:  f.locked,
 		Emulate: f.emulate,
+		Refresh: or(f.refresh, ""),
+		Limit:   int64(limit) * gibibyte,
 		Log:     log,
 	}, nil
 }

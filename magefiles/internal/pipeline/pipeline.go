@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/engine"
 	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
@@ -35,6 +36,8 @@ type Options struct {
 	Update  bool   // resolve the container images' tags anew
 	Locked  bool   // refuse container images without a pinned digest
 	Emulate bool   // run every program of the chroot emulated
+	Refresh string // run the provisioners from this one on again, see engine.CheckRefresh
+	Limit   int64  // bytes that the rootfs layers in the cache may occupy after a build
 	Log     *progress.Reporter
 }
 
@@ -55,7 +58,9 @@ type Build struct {
 	stages    stage.Runner
 	store     *rootfs.Store
 	lender    rootfs.Lender
-	unlock    func() error
+	unlock    []func() error
+
+	refreshedBase, refreshedImage bool // what Refresh asks for is under way or done
 }
 
 // values are the variables of the recipe that this program itself reads.
@@ -87,29 +92,61 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 	if b.values.kind == "bootstrap" {
 		groups = append(groups, host.Lab)
 	}
+	// Whether the cache can be used shows at once; that it stays is sure only
+	// once it is locked.
+	if _, err := rootfs.Open(filepath.Join(o.Cache, layersDir), o.Log); err != nil {
+		return nil, err
+	}
 	if err := b.prepareMachine(ctx, groups); err != nil {
 		return nil, err
 	}
-	var err error
-	if b.unlock, err = stage.Lock(ctx, LockFile(o.Root), o.Log); err != nil {
-		return nil, err
-	}
-	if b.store, err = rootfs.Open(filepath.Join(o.Cache, "rootfs"), o.Log); err != nil {
+	if err := b.lock(ctx); err != nil {
 		return nil, errors.Join(err, b.Close())
 	}
-	return b, errors.Join(b.store.Sweep(), b.sweep(), b.sweepScratch())
+	if err := errors.Join(b.store.Probe(ctx), b.store.Sweep(), b.sweep(), b.sweepScratch()); err != nil {
+		return nil, errors.Join(err, b.Close())
+	}
+	return b, nil
+}
+
+// lock takes build/ for this build alone, and the cache for all that build. The
+// order is the same everywhere, so that nobody waits in a circle.
+func (b *Build) lock(ctx context.Context) error {
+	unlock, err := stage.Lock(ctx, LockFile(b.Root), b.Log)
+	if err != nil {
+		return err
+	}
+	b.unlock = append(b.unlock, unlock)
+	unlock, err = stage.LockShared(ctx, cacheLock(b.Cache), b.Log)
+	if err != nil {
+		return err
+	}
+	b.unlock = append(b.unlock, unlock)
+	b.store, err = rootfs.Open(filepath.Join(b.Cache, layersDir), b.Log)
+	return err
 }
 
 // LockFile is what a build holds a lock on for as long as it uses build/.
 func LockFile(root string) string { return filepath.Join(root, "build", "lock") }
 
-// Close gives build/ back: its lock to other builds, and what was made to the
-// owner of the checkout, who may have become root only for this.
+// Close gives back what others wait for: build/, which goes to the owner of the
+// checkout, who may have become root only for this, and the cache, which is
+// brought down to its limit.
 func (b *Build) Close() error {
-	if b.unlock == nil {
+	if len(b.unlock) == 0 {
 		return nil
 	}
-	return errors.Join(GiveBack(b.Root), b.unlock())
+	problems := []error{GiveBack(b.Root)}
+	if b.store != nil {
+		problems = append(problems, b.store.Close(), b.store.Sweep())
+		if b.Limit > 0 {
+			problems = append(problems, b.store.Prune(b.Limit))
+		}
+	}
+	for _, unlock := range b.unlock {
+		problems = append(problems, unlock())
+	}
+	return errors.Join(problems...)
 }
 
 // GiveBack makes the owner of the checkout at root the owner of all that was
@@ -195,7 +232,7 @@ func (b *Build) load() error {
 		imagerIcon:        v.String("imager_icon"),
 		imagerWebsite:     v.String("imager_website"),
 	}
-	return errors.Join(v.Err(), r.CheckFiles(b.values.containerImages), checkPaths(r, b.names))
+	return errors.Join(v.Err(), r.CheckFiles(b.values.containerImages), checkPaths(r, b.names), engine.CheckRefresh(r, b.Refresh))
 }
 
 // What a build writes, measured for both profiles and rounded up generously:
@@ -234,7 +271,7 @@ func DiskNeeds(root, cache string) map[string]int64 {
 	if images, err := filepath.Glob(filepath.Join(build, "*.img")); err == nil && len(images) > 0 {
 		needs[build] /= 2
 	}
-	if entries, err := os.ReadDir(filepath.Join(cache, "rootfs")); err == nil && len(entries) > 0 {
+	if entries, err := os.ReadDir(filepath.Join(cache, layersDir, "keys")); err == nil && len(entries) > 0 {
 		needs[cache] /= 4
 	}
 	return needs

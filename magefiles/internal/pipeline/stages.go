@@ -26,9 +26,30 @@ func (b *Build) Base(ctx context.Context) (base.Image, error) {
 		if err != nil {
 			return base.Image{}, err
 		}
-		return base.Bootstrap(ctx, base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.store, lender, filepath.Join(b.Cache, "base"), b.Log)
+		dir := filepath.Join(b.Cache, "base")
+		debian := base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}
+		store, err := b.storeForBase(ctx, debian, dir)
+		if err != nil {
+			return base.Image{}, err
+		}
+		return base.Bootstrap(ctx, debian, store, lender, dir, b.Log)
 	}
 	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
+}
+
+// storeForBase forgets the bootstrapped base image if it is to be refreshed,
+// once, and returns the store to make it with.
+func (b *Build) storeForBase(ctx context.Context, debian base.Debian, dir string) (*rootfs.Store, error) {
+	if b.Refresh != engine.RefreshBase {
+		return b.store, nil
+	}
+	if !b.refreshedBase {
+		if err := base.Forget(ctx, debian, dir, b.Log); err != nil {
+			return nil, err
+		}
+		b.refreshedBase = true
+	}
+	return b.store.Fresh(), nil
 }
 
 // native returns what lends the chroot this machine's own programs, nil where
@@ -65,6 +86,12 @@ func (b *Build) Image(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if b.Refresh != "" && !b.refreshedImage {
+		if err := b.stages.Forget("image"); err != nil {
+			return err
+		}
+		b.refreshedImage = true
+	}
 	return b.stages.Do(ctx, stage.Stage{
 		Name:    "image",
 		Inputs:  inputs,
@@ -83,7 +110,7 @@ func (b *Build) Image(ctx context.Context) error {
 }
 
 func (b *Build) embedded(lender rootfs.Lender) engine.Embedded {
-	return engine.Embedded{Store: b.store, Lender: lender, Log: b.Log}
+	return engine.Embedded{Store: b.store, Lender: lender, Refresh: b.Refresh, Log: b.Log}
 }
 
 func (b *Build) job(ctx context.Context) (engine.Job, error) {
