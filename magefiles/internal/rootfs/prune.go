@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -223,15 +224,17 @@ func (s *Store) verify(ctx context.Context, l finished) (what string, err error)
 		return "", nil
 	}
 	release, err := stage.HoldDir(l.dir, false)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Sprintf("layer %.12s: it is gone", l.Key), s.forget(l.Key)
+	}
 	if err != nil {
 		return "", err
 	}
-	used := l.used
 	task := s.Log.Task("reading "+l.Title, 0)
 	err = check(ctx, l.dir, true)
 	task.End()
 	if err = errors.Join(err, release()); err == nil {
-		return "", os.Chtimes(filepath.Join(l.dir, recordFile), time.Time{}, used)
+		return "", os.Chtimes(filepath.Join(l.dir, recordFile), time.Time{}, l.used)
 	}
 	if damaged := new(damage); errors.As(err, &damaged) {
 		return l.Title + ": " + damaged.Error(), s.forget(l.Key)

@@ -166,6 +166,30 @@ func linkTo(target string) func(string, fs.FileMode) error {
 	return func(path string, _ fs.FileMode) error { return os.Symlink(target, path) }
 }
 
+func TestALayerThatIsGoneIsMadeAgain(t *testing.T) {
+	c := newCache(t)
+	for _, notice := range []func(s *Store) error{
+		func(s *Store) error { return nil },
+		func(s *Store) error { return s.Prune(0) },
+		func(s *Store) error { _, _, err := s.Verify(t.Context()); return err },
+	} {
+		s := c.open()
+		tree, _ := c.layer(s, "key")
+		s.Close()
+		if err := os.RemoveAll(filepath.Dir(tree)); err != nil {
+			t.Fatal(err)
+		}
+		s = c.open()
+		if err := notice(s); err != nil {
+			t.Error(err)
+		}
+		if _, made := c.layer(s, "key"); !made {
+			t.Error("it was used")
+		}
+		s.Close()
+	}
+}
+
 func TestOtherTimesAloneAreNoDamage(t *testing.T) {
 	c := newCache(t)
 	s := c.open()
