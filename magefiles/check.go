@@ -93,16 +93,7 @@ func verify(ctx context.Context, f flags, what func(*pipeline.Build, context.Con
 
 // Cache reads every rootfs layer in the cache and drops those that were changed or damaged.
 func (Verify) Cache(ctx context.Context, cache *string) error {
-	ctx, stop := interruptible(ctx)
-	defer stop()
-	if done, err := elevate(ctx); done {
-		return err
-	}
-	o, err := flags{cache: cache}.options(progress.New(os.Stderr))
-	if err != nil {
-		return err
-	}
-	return pipeline.VerifyCache(ctx, o)
+	return asRoot(ctx, flags{cache: cache}, pipeline.VerifyCache)
 }
 
 func goTest(ctx context.Context, args ...string) error {

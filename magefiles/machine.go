@@ -5,7 +5,6 @@ package main
 import (
 	"context"
 	"os"
-	"slices"
 
 	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
@@ -53,33 +52,24 @@ func Binfmt(ctx context.Context) error {
 // container images and Debian packages from the cache, and nothing else; -all
 // removes everything.
 func Clean(ctx context.Context, cache *string, layers, base, blobs, packages, all *bool) error {
-	ctx, stop := interruptible(ctx)
-	defer stop()
-	if done, err := elevate(ctx); done {
-		return err
-	}
-	o, err := flags{cache: cache}.options(progress.New(os.Stderr))
-	if err != nil {
-		return err
-	}
 	var kinds []pipeline.Kind
 	for _, k := range []struct {
 		given *bool
-		kinds []pipeline.Kind
+		kind  pipeline.Kind
 	}{
-		{layers, []pipeline.Kind{pipeline.Layers}},
-		{base, []pipeline.Kind{pipeline.Bases}},
-		{blobs, []pipeline.Kind{pipeline.Blobs}},
-		{packages, []pipeline.Kind{pipeline.Packages}},
-		{all, pipeline.AllKinds()},
+		{layers, pipeline.Layers}, {base, pipeline.Bases}, {blobs, pipeline.Blobs}, {packages, pipeline.Packages},
 	} {
 		if or(k.given, false) {
-			kinds = append(kinds, k.kinds...)
+			kinds = append(kinds, k.kind)
 		}
 	}
-	if len(kinds) == 0 {
+	switch {
+	case or(all, false):
+		kinds = pipeline.AllKinds()
+	case len(kinds) == 0:
 		kinds = []pipeline.Kind{pipeline.Builds}
 	}
-	slices.Sort(kinds)
-	return pipeline.Clean(ctx, o, slices.Compact(kinds))
+	return asRoot(ctx, flags{cache: cache}, func(ctx context.Context, o pipeline.Options) error {
+		return pipeline.Clean(ctx, o, kinds)
+	})
 }

@@ -77,7 +77,19 @@ func or[T any](p *T, otherwise T) T {
 }
 
 // build opens a build and does one thing with it.
-func build(ctx context.Context, f flags, groups []host.Group, do func(*pipeline.Build, context.Context) error) (err error) {
+func build(ctx context.Context, f flags, groups []host.Group, do func(*pipeline.Build, context.Context) error) error {
+	return asRoot(ctx, f, func(ctx context.Context, o pipeline.Options) (err error) {
+		b, err := pipeline.Open(ctx, o, groups...)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.Close()) }()
+		return do(b, ctx)
+	})
+}
+
+// asRoot does one thing as root, interruptible.
+func asRoot(ctx context.Context, f flags, do func(context.Context, pipeline.Options) error) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
 	if done, err := elevate(ctx); done {
@@ -87,12 +99,7 @@ func build(ctx context.Context, f flags, groups []host.Group, do func(*pipeline.
 	if err != nil {
 		return err
 	}
-	b, err := pipeline.Open(ctx, o, groups...)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.Close()) }()
-	return do(b, ctx)
+	return do(ctx, o)
 }
 
 // interruptible ends ctx on SIGTERM too, and when mage itself ends: mage passes

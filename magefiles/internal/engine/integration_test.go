@@ -25,37 +25,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
 
-const template = `
-source "arm" "test" {
-  file_urls             = ["/base.img"]
-  file_checksum         = "0000000000000000000000000000000000000000000000000000000000000000"
-  file_checksum_type    = "sha256"
-  file_target_extension = "img"
-  image_build_method    = "resize"
-  image_path            = "${path.cwd}/build/x.img"
-  image_size            = "1G"
-  image_type            = "dos"
-  image_partitions {
-    name         = "boot"
-    type         = "c"
-    start_sector = 16384
-    size         = "64M"
-    filesystem   = "vfat"
-    mountpoint   = "/boot/firmware"
-  }
-  image_partitions {
-    name         = "root"
-    type         = "83"
-    start_sector = 147456
-    size         = "0"
-    filesystem   = "ext4"
-    mountpoint   = "/"
-  }
-  image_chroot_env             = ["PATH=/usr/sbin:/usr/bin"]
-  qemu_binary_source_path      = "/usr/bin/qemu-aarch64-static"
-  qemu_binary_destination_path = "/usr/bin/qemu-aarch64-static"
-}
-
+const template = sourceBlock + `
 build {
   sources = ["source.arm.test"]
   provisioner "shell" {

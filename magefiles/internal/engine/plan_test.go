@@ -117,24 +117,14 @@ type checkout struct {
 	job  Job
 }
 
-const planTemplate = `
-variable "greeting" {
-  type    = string
-  default = "hello"
-}
-
-variable "spare" {
-  type    = string
-  default = "unused"
-}
-
+const sourceBlock = `
 source "arm" "test" {
   file_urls             = ["/base.img"]
   file_checksum         = "0000000000000000000000000000000000000000000000000000000000000000"
   file_checksum_type    = "sha256"
   file_target_extension = "img"
   image_build_method    = "resize"
-  image_path            = "build/x.img"
+  image_path            = "${path.cwd}/build/x.img"
   image_size            = "1G"
   image_type            = "dos"
   image_partitions {
@@ -157,7 +147,19 @@ source "arm" "test" {
   qemu_binary_source_path      = "/usr/bin/qemu-aarch64-static"
   qemu_binary_destination_path = "/usr/bin/qemu-aarch64-static"
 }
+`
 
+const planTemplate = `
+variable "greeting" {
+  type    = string
+  default = "hello"
+}
+
+variable "spare" {
+  type    = string
+  default = "unused"
+}
+` + sourceBlock + `
 build {
   sources = ["source.arm.test"]
   provisioner "shell" {
