@@ -7,12 +7,12 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/disk/disktest"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 )
 
@@ -100,16 +100,7 @@ func TestAnImageHoldsWhatWasPacked(t *testing.T) {
 	view := twoLayers(t, `mknod null c 1 3; mkfifo fifo; mkdir -m 2750 dir; find . -mindepth 1 -exec touch -hd @1600000001 {} +`)
 	setXAttr(t, view, "etc/capable", "security.capability", netBindService)
 	img := filepath.Join(t.TempDir(), "x.img")
-	err := disk.Pack(ctx, disk.Layout{
-		ID: 0xdeadbeef, BootStart: 8 << 20, BootSize: 64 << 20, BootType: "c",
-		Boot: disk.FAT{Label: "bootfs", ID: 0x1234abcd},
-		Root: disk.Ext4{
-			Label: "rootfs", UUID: "0f0e0d0c-0b0a-4908-8706-050403020100", InodeSize: "256",
-			HashSeed: "00010203-0405-4607-8809-0a0b0c0d0e0f",
-			Features: []string{"has_journal", "ext_attr", "dir_index", "filetype", "extent", "extra_isize", "metadata_csum"},
-		},
-		Time: time.Unix(1_600_000_002, 0),
-	}, view, img)
+	err := disk.Pack(ctx, disktest.Layout(), view, img)
 	if err != nil {
 		t.Fatal(err)
 	}
