@@ -15,27 +15,40 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
 
-// Builds made to be compared are made anew, in a directory of the cache that
-// is theirs alone. It holds hundreds of thousands of files, so it is removed
-// at the end, or else when the cache is next used.
+// scratch is a directory of the cache for builds that are made anew, to be
+// compared. It holds hundreds of thousands of files, so it is removed at the
+// end, or else when the cache is next used.
+type scratch struct {
+	dir    string
+	stores []*rootfs.Store
+	unlock func() error
+}
 
 func (b *Build) scratchDir() string { return filepath.Join(b.Cache, "verify") }
 
-// scratch returns that directory, empty.
-func (b *Build) scratch(ctx context.Context) (dir string, remove func() error, err error) {
-	dir = b.scratchDir()
+// scratch returns the directory, empty.
+func (b *Build) scratch(ctx context.Context) (*scratch, error) {
+	dir := b.scratchDir()
 	unlock, err := stage.Lock(ctx, dir+".lock", b.Log)
 	if err != nil {
-		return "", nil, err
+		return nil, err
 	}
-	remove = func() error { return errors.Join(os.RemoveAll(dir), os.Remove(dir+".lock"), unlock()) }
+	s := &scratch{dir: dir, unlock: unlock}
 	if err := os.RemoveAll(dir); err != nil {
-		return "", nil, errors.Join(err, unlock())
+		return nil, errors.Join(err, unlock())
 	}
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		return "", nil, errors.Join(err, remove())
+		return nil, errors.Join(err, s.remove())
 	}
-	return dir, remove, nil
+	return s, nil
+}
+
+func (s *scratch) remove() error {
+	var problems []error
+	for _, store := range s.stores {
+		problems = append(problems, store.Close())
+	}
+	return errors.Join(append(problems, os.RemoveAll(s.dir), os.Remove(s.dir+".lock"), s.unlock())...)
 }
 
 // sweepScratch removes what a comparison that was killed left.
@@ -56,15 +69,16 @@ func (b *Build) sweepScratch() error {
 }
 
 // anew returns a build like b that finds nothing built before: what it makes
-// goes to the new directory dir. Downloads are still those of b, and so are the
+// goes to a new directory of s. Downloads are still those of b, and so are the
 // programs that are lent.
-func (b *Build) anew(ctx context.Context, dir string) (*Build, error) {
+func (b *Build) anew(ctx context.Context, s *scratch, name string) (*Build, error) {
 	if _, err := b.native(ctx); err != nil {
 		return nil, err
 	}
+	dir := filepath.Join(s.dir, name)
 	fresh := *b
 	fresh.Cache, fresh.dir = dir, dir
-	fresh.logs = filepath.Join(b.logs, filepath.Base(dir))
+	fresh.logs = filepath.Join(b.logs, name)
 	names, err := artifact.NamesFor(b.Profile, b.Version)
 	if err != nil {
 		return nil, err
@@ -74,8 +88,11 @@ func (b *Build) anew(ctx context.Context, dir string) (*Build, error) {
 	if err := os.MkdirAll(fresh.stages.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	fresh.store, err = rootfs.Open(filepath.Join(dir, "rootfs"), b.Log)
-	return &fresh, err
+	if fresh.store, err = rootfs.Open(filepath.Join(dir, layersDir), b.Log); err != nil {
+		return nil, err
+	}
+	s.stores = append(s.stores, fresh.store)
+	return &fresh, nil
 }
 
 // provisioned is a root file system and how it came to be.

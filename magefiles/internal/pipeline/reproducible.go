@@ -18,12 +18,12 @@ import (
 // Reproducible builds the image twice, each time from nothing but downloads,
 // and returns an error that says where the two differ.
 func (b *Build) Reproducible(ctx context.Context) (err error) {
-	dir, remove, err := b.scratch(ctx)
+	s, err := b.scratch(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	_, err = b.reproducible(ctx, dir)
+	defer func() { err = errors.Join(err, s.remove()) }()
+	_, err = b.reproducible(ctx, s)
 	return err
 }
 
@@ -37,23 +37,23 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 	if _, err := b.lenderToJudge(ctx); err != nil {
 		return err
 	}
-	dir, remove, err := b.scratch(ctx)
+	s, err := b.scratch(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	native, err := b.reproducible(ctx, dir)
+	defer func() { err = errors.Join(err, s.remove()) }()
+	native, err := b.reproducible(ctx, s)
 	if err != nil {
 		return err
 	}
-	return b.sameEmulated(ctx, native, dir)
+	return b.sameEmulated(ctx, native, s)
 }
 
 // reproducible returns the second of its builds.
-func (b *Build) reproducible(ctx context.Context, dir string) (last provisioned, err error) {
+func (b *Build) reproducible(ctx context.Context, s *scratch) (last provisioned, err error) {
 	var builds [2]*Build
 	for i := range builds {
-		fresh, err := b.anew(ctx, filepath.Join(dir, fmt.Sprint(i+1)))
+		fresh, err := b.anew(ctx, s, fmt.Sprint(i+1))
 		if err != nil {
 			return last, err
 		}
@@ -63,14 +63,15 @@ func (b *Build) reproducible(ctx context.Context, dir string) (last provisioned,
 		}
 		if i == 0 {
 			// Only its image is compared.
-			err := errors.Join(os.RemoveAll(fresh.store.Dir), os.RemoveAll(filepath.Join(fresh.Cache, "base")))
-			if err != nil {
-				return last, err
+			for _, spent := range []string{fresh.store.Dir, filepath.Join(fresh.Cache, "base")} {
+				if err := os.RemoveAll(spent); err != nil {
+					return last, err
+				}
 			}
 		}
 		builds[i] = fresh
 	}
-	if err := b.sameImage(ctx, builds[0].names.Image, builds[1].names.Image, dir); err != nil {
+	if err := b.sameImage(ctx, builds[0].names.Image, builds[1].names.Image, s.dir); err != nil {
 		return last, err
 	}
 	return last, b.sameArtifacts(ctx, builds[0], builds[1])

@@ -66,11 +66,11 @@ func TestImagesThatDiffer(t *testing.T) {
 
 func TestWhatAKilledComparisonLeftIsSwept(t *testing.T) {
 	b := &Build{Options: Options{Cache: t.TempDir()}}
-	dir, remove, err := b.scratch(t.Context())
+	s, err := b.scratch(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	left := filepath.Join(dir, "layer")
+	left := filepath.Join(s.dir, "layer")
 	if err := os.WriteFile(left, nil, 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -80,10 +80,10 @@ func TestWhatAKilledComparisonLeftIsSwept(t *testing.T) {
 	if _, err := os.Stat(left); err != nil {
 		t.Fatalf("what is in use was swept: %v", err)
 	}
-	if err := remove(); err != nil {
+	if err := s.remove(); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Mkdir(dir, 0o755); err != nil { // by one that was killed
+	if err := os.Mkdir(s.dir, 0o755); err != nil { // by one that was killed
 		t.Fatal(err)
 	}
 	if err := b.sweepScratch(); err != nil {

@@ -26,12 +26,12 @@ func (b *Build) Sameness(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	dir, remove, err := b.scratch(ctx)
+	s, err := b.scratch(ctx)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, remove()) }()
-	fresh, err := b.anew(ctx, filepath.Join(dir, "native"))
+	defer func() { err = errors.Join(err, s.remove()) }()
+	fresh, err := b.anew(ctx, s, "native")
 	if err != nil {
 		return err
 	}
@@ -39,7 +39,7 @@ func (b *Build) Sameness(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	return b.sameEmulated(ctx, native, dir)
+	return b.sameEmulated(ctx, native, s)
 }
 
 // lenderToJudge is native where there has to be something to lend.
@@ -55,8 +55,8 @@ func (b *Build) lenderToJudge(ctx context.Context) (rootfs.Lender, error) {
 }
 
 // sameEmulated does emulated what was done natively, and compares.
-func (b *Build) sameEmulated(ctx context.Context, native provisioned, dir string) error {
-	fresh, err := b.anew(ctx, filepath.Join(dir, "emulated"))
+func (b *Build) sameEmulated(ctx context.Context, native provisioned, s *scratch) error {
+	fresh, err := b.anew(ctx, s, "emulated")
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (b *Build) sameEmulated(ctx context.Context, native provisioned, dir string
 	}
 	var manifests []rootfs.Manifest
 	for i, p := range []provisioned{native, emulated} {
-		m, err := readLayers(ctx, p.layers, filepath.Join(dir, fmt.Sprint("view-", i)))
+		m, err := readLayers(ctx, p.layers, filepath.Join(s.dir, fmt.Sprint("view-", i+1)))
 		if err != nil {
 			return err
 		}
