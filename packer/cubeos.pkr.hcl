@@ -327,6 +327,18 @@ source "arm" "cubeos" {
     mountpoint   = "/"
   }
 
+  # A chroot needs a resolver, must not start services, and keeps nothing of
+  # /run. The embedded engine does the same by itself.
+  image_setup_extra = [
+    ["cp", "--remove-destination", "/etc/resolv.conf", "$MOUNTPOINT/etc/resolv.conf"],
+    ["sh", "-c", "printf '#!/bin/sh\\nexit 101\\n' >\"$0\" && chmod 755 \"$0\"", "$MOUNTPOINT/usr/sbin/policy-rc.d"],
+  ]
+  additional_chroot_mounts {
+    mount_type       = "tmpfs"
+    source_path      = "tmpfs"
+    destination_path = "/run"
+  }
+
   # The second keeps the time of the build out of what packages generate, such
   # as an initramfs. It never changes: with the commit's time, every commit would
   # make everything anew.

@@ -33,6 +33,9 @@ if ! mountpoint --quiet /etc/resolv.conf; then
   : >/etc/resolv.conf
 fi
 
+# What kept packages from starting services here would do so on the device.
+rm -f /usr/sbin/policy-rc.d
+
 {
   echo "CUBEOS_VERSION=$CUBEOS_VERSION"
   echo "CUBEOS_PROFILE=$CUBEOS_PROFILE"

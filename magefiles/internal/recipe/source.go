@@ -61,6 +61,7 @@ func sourceSpec() spec {
 			"image_size":                   cty.String,
 			"image_type":                   cty.String,
 			"image_chroot_env":             cty.List(cty.String),
+			"image_setup_extra":            cty.List(cty.List(cty.String)),
 			"qemu_binary_source_path":      cty.String,
 			"qemu_binary_destination_path": cty.String,
 		},
@@ -70,7 +71,7 @@ func sourceSpec() spec {
 		},
 		unsupported: []string{
 			"file_checksum_url", "file_target_path", "file_tmp_dir_location", "image_mount_path",
-			"image_size_bytes", "image_setup_extra",
+			"image_size_bytes",
 		},
 		blocks: []string{"image_partitions", "image_chroot_mounts", "additional_chroot_mounts"},
 	}
@@ -120,12 +121,16 @@ func (l *loader) decodeSource(content *hcl.BodyContent) *Source {
 		s.QemuDestination = a.str("qemu_binary_destination_path")
 	}
 	l.checkSource(s, a)
+	l.checkChrootSetup(a)
 	for _, b := range nested {
-		if b.Type != "image_partitions" {
+		switch b.Type {
+		case "image_partitions":
+			s.Partitions = append(s.Partitions, l.decodePartition(b, ctx))
+		case "additional_chroot_mounts":
+			l.checkChrootMount(b, ctx)
+		default:
 			l.unsupported(b.DefRange, fmt.Sprintf("%q of the arm source", b.Type), "")
-			continue
 		}
-		s.Partitions = append(s.Partitions, l.decodePartition(b, ctx))
 	}
 	l.checkPartitions(s)
 	return s

@@ -10,10 +10,10 @@ source "arm" "x" { # want: The argument "qemu_binary_source_path" is required
   image_size                   = "8GB" # want: a size such as 8G, not "8GB"
   image_size_bytes             = 5 # want: "image_size_bytes" of the arm source
   image_chroot_env             = ["PATH"] # want: "PATH" is not in the format KEY=value
-  image_setup_extra            = [["true"]] # want: "image_setup_extra" of the arm source
+  image_setup_extra            = [["true"]] # want: "image_setup_extra" has to be
   qemu_binary_destination_path = "qemu" # want: has to be an absolute path, not "qemu"
   image_flavour                = "sweet" # want: An argument named "image_flavour" is not expected here
-  additional_chroot_mounts { # want: "additional_chroot_mounts" of the arm source
+  additional_chroot_mounts { # want: mounts nothing in the chroot but a tmpfs on /run
   }
   image_partitions {
     name                    = "boot"
