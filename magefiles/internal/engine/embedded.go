@@ -113,29 +113,35 @@ func (e Embedded) extract(ctx context.Context, job Job, d rootfs.Draft) error {
 		}
 	}
 	e.Log.Printf("taking the file systems out of %s", filepath.Base(job.Base.Path))
-	table, err := disk.Read(ctx, img)
-	if err != nil {
-		return err
-	}
-	boot, root, err := table.RaspberryPi()
+	l, err := takeApart(ctx, img, d.Tree)
 	if err != nil {
 		return fmt.Errorf("%s: %w", job.Base.Path, err)
-	}
-	l := layout{Table: table}
-	if l.Boot, err = disk.ReadFAT(ctx, img, boot); err != nil {
-		return err
-	}
-	if l.Root, err = disk.ReadExt4(ctx, img, root); err != nil {
-		return err
 	}
 	notes, err := json.Marshal(l)
 	if err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(d.Notes, "layout.json"), notes, 0o644); err != nil {
-		return err
+	return os.WriteFile(filepath.Join(d.Notes, "layout.json"), notes, 0o644)
+}
+
+// takeApart copies the files of an image's two file systems into tree.
+func takeApart(ctx context.Context, img, tree string) (layout, error) {
+	table, err := disk.Read(ctx, img)
+	if err != nil {
+		return layout{}, err
 	}
-	return disk.Extract(ctx, img, boot, root, d.Tree, rootfs.BootDir)
+	boot, root, err := table.RaspberryPi()
+	if err != nil {
+		return layout{}, err
+	}
+	l := layout{Table: table}
+	if l.Boot, err = disk.ReadFAT(ctx, img, boot); err != nil {
+		return l, err
+	}
+	if l.Root, err = disk.ReadExt4(ctx, img, root); err != nil {
+		return l, err
+	}
+	return l, disk.Extract(ctx, img, boot, root, tree, rootfs.BootDir)
 }
 
 // unpack decompresses an xz archive; xz leaves holes where its output is zero.
@@ -226,11 +232,15 @@ func (e Embedded) Pack(ctx context.Context, job Job, layers []string) error {
 	if err != nil {
 		return err
 	}
+	return pack(ctx, job, base, layers, e.Log)
+}
+
+func pack(ctx context.Context, job Job, base layout, layers []string, log *progress.Reporter) error {
 	boot, _, err := base.Table.RaspberryPi()
 	if err != nil {
 		return err
 	}
-	e.Log.Printf("packing the image")
+	log.Printf("packing the image")
 	ctx, span := timing.Start(ctx, "packing the image")
 	defer span.End()
 	view, err := rootfs.NewView(layers, job.Image+".view")
@@ -255,7 +265,7 @@ func (e Embedded) Pack(ctx context.Context, job Job, layers []string) error {
 		return err
 	}
 	if info, err := os.Stat(job.Image); err == nil {
-		e.Log.Printf("%s: %s", job.Image, units.HumanSize(float64(info.Size())))
+		log.Printf("%s: %s", job.Image, units.HumanSize(float64(info.Size())))
 	}
 	return nil
 }

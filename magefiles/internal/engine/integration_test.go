@@ -17,12 +17,11 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/base"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/engine/enginetest"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs/rootfstest"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
 
 const template = sourceBlock + `
@@ -62,7 +61,7 @@ func newWorkshop(t *testing.T) *workshop {
 	w.write("packer/last.sh", "#!/bin/sh\nset -eu\n[ \"$(cat /etc/tool.conf)\" = conf ]\nid -u >/etc/uid\n")
 	w.write("packer/files/etc/tool.conf", "conf\n")
 	w.write("packer/files/.hidden", "")
-	w.base = w.bakeBase()
+	w.base = enginetest.BaseImage(t)
 	return w
 }
 
@@ -75,42 +74,6 @@ func (w *workshop) write(name, content string) {
 	if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 		w.t.Fatal(err)
 	}
-}
-
-type dirs struct{ root, boot string }
-
-func (d dirs) Argv(argv ...string) []string { return argv }
-func (d dirs) RootDir() string              { return d.root }
-func (d dirs) BootDir() string              { return d.boot }
-
-func (w *workshop) bakeBase() base.Image {
-	w.t.Helper()
-	src := dirs{rootfstest.Tools(w.t), w.t.TempDir()}
-	for path, content := range map[string]string{src.root + "/etc/old": "old", src.boot + "/config.txt": "[all]\n"} {
-		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
-			w.t.Fatal(err)
-		}
-	}
-	img := filepath.Join(w.t.TempDir(), "base.img")
-	err := disk.Pack(w.t.Context(), disk.Layout{
-		ID: 0xc0ffee01, BootStart: 8 << 20, BootSize: 64 << 20, BootType: "c",
-		Boot: disk.FAT{Label: "bootfs", ID: 0x11112222},
-		Root: disk.Ext4{
-			Label: "rootfs", UUID: "0f0e0d0c-0b0a-4908-8706-050403020100", InodeSize: "256",
-			HashSeed: "00010203-0405-4607-8809-0a0b0c0d0e0f",
-			Features: []string{"has_journal", "ext_attr", "resize_inode", "dir_index", "filetype", "extent", "sparse_super", "large_file", "extra_isize"},
-		},
-		Headroom: 16 << 20,
-		Time:     time.Unix(1, 0),
-	}, src, img)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	sum, err := stage.FileDigest(img)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return base.Image{Path: img, SHA256: sum}
 }
 
 func (w *workshop) build(ctx context.Context) (Job, error) {
@@ -145,7 +108,7 @@ func (w *workshop) contents(job Job, paths ...string) map[string]string {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if table.ID != 0xc0ffee01 {
+	if table.ID != enginetest.DiskID {
 		w.t.Errorf("the disk id is %08x, not the base image's", table.ID)
 	}
 	tree := w.t.TempDir()

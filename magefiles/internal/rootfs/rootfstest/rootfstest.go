@@ -10,8 +10,8 @@ import (
 )
 
 // Tools returns a new directory tree with the build machine's own shell and
-// tools, enough to run scripts in a chroot.
-func Tools(t *testing.T) string {
+// tools, enough to run scripts in a chroot, and those named in more.
+func Tools(t *testing.T, more ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	for _, d := range []string{"proc", "sys", "dev", "run", "tmp", "etc", "boot/firmware", "usr/bin", "usr/sbin", "usr/lib", "usr/lib64"} {
@@ -31,7 +31,7 @@ for tool; do
     cp --parents -L "$file" .
   done
 done`
-	tools := []string{"sh", "env", "cat", "chmod", "rm", "mkdir", "mount", "mknod", "sleep", "cp", "ls", "stat", "id"}
+	tools := append([]string{"sh", "env", "cat", "chmod", "rm", "mkdir", "mount", "mknod", "sleep", "cp", "ls", "stat", "id"}, more...)
 	if err := process.Run(t.Context(), append([]string{"sh", "-euc", script, "sh", dir}, tools...)...); err != nil {
 		t.Fatal(err)
 	}
