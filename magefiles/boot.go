@@ -10,8 +10,8 @@ import (
 )
 
 // Boot starts the finished image in an emulator and proves that it works; report and logs are in build/boot.
-func Boot(ctx context.Context, profile, version, cache, refresh *string, level, limit *int) error {
-	return boot(ctx, flags{profile: profile, version: version, cache: cache, refresh: refresh, level: level, limit: limit})
+func Boot(ctx context.Context, profile, version, cache, refresh, engine *string, level, limit *int) error {
+	return boot(ctx, flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, level: level, limit: limit})
 }
 
 func boot(ctx context.Context, f flags) error {

@@ -37,29 +37,30 @@ func Base(ctx context.Context, profile, cache, refresh *string, limit *int, emul
 //
 // -emulate lends the chroot none of this machine's programs. -refresh=NAME runs
 // the provisioner of that name and all behind it again, for newer packages, and
-// -refresh=base bootstraps the base image again, too.
-func Build(ctx context.Context, profile, version, cache, refresh *string, limit *int, emulate *bool) error {
-	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, limit: limit, emulate: or(emulate, false)}
+// -refresh=base bootstraps the base image again, too. -engine=packer runs the
+// recipe with Packer in a Docker container instead.
+func Build(ctx context.Context, profile, version, cache, refresh, engine *string, limit *int, emulate *bool) error {
+	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, limit: limit, emulate: or(emulate, false)}
 	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Image)
 }
 
 // Compress makes the .img.xz of the image, its checksum, block map and build manifest.
 //
 // -level is xz's, 0 to 9.
-func Compress(ctx context.Context, profile, version, cache, refresh *string, level, limit *int) error {
-	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, level: level, limit: limit}
+func Compress(ctx context.Context, profile, version, cache, refresh, engine *string, level, limit *int) error {
+	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, level: level, limit: limit}
 	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Compress)
 }
 
 // Imager writes the image's entry into rpi-imager.json (build/rpi-imager.json for a lab image).
-func Imager(ctx context.Context, profile, version, cache, refresh *string, level, limit *int) error {
-	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, level: level, limit: limit}
+func Imager(ctx context.Context, profile, version, cache, refresh, engine *string, level, limit *int) error {
+	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, level: level, limit: limit}
 	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Imager)
 }
 
 // Release makes and proves everything that is published: image, checksum, block map, manifest and rpi-imager.json.
-func Release(ctx context.Context, profile, version, cache, refresh *string, limit *int) error {
-	return release(ctx, flags{profile: profile, version: version, cache: cache, refresh: refresh, limit: limit, locked: true})
+func Release(ctx context.Context, profile, version, cache, refresh, engine *string, limit *int) error {
+	return release(ctx, flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, limit: limit, locked: true})
 }
 
 func release(ctx context.Context, f flags) error {

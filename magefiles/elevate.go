@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 
@@ -29,7 +30,12 @@ func elevate(ctx context.Context) (done bool, err error) {
 		return true, fmt.Errorf("finding this program to run it with sudo: %w", err)
 	}
 	fmt.Fprintf(os.Stderr, "%s needs root: asking sudo\n", strings.Join(os.Args[1:], " "))
-	argv := append([]string{"sudo", "-E", "env", "HOME=/root", "PATH=" + host.PathWithSbin(os.Getenv("PATH")), self}, os.Args[1:]...)
+	argv := []string{"sudo", "-E", "env", "HOME=/root", "PATH=" + host.PathWithSbin(os.Getenv("PATH"))}
+	if home, err := os.UserHomeDir(); err == nil && os.Getenv("DOCKER_CONFIG") == "" {
+		// The Docker daemon and the credentials are those the user has chosen.
+		argv = append(argv, "DOCKER_CONFIG="+filepath.Join(home, ".docker"))
+	}
+	argv = append(append(argv, self), os.Args[1:]...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	// sudo passes SIGTERM on to what it runs.

@@ -26,9 +26,9 @@ const (
 
 // flags are those that most targets take.
 type flags struct {
-	profile, version, cache, mirror, refresh *string
-	level, limit                             *int
-	update, locked, emulate                  bool
+	profile, version, cache, mirror, refresh, engine *string
+	level, limit                                     *int
+	update, locked, emulate                          bool
 }
 
 // options resolves flags that were not given.
@@ -65,6 +65,7 @@ func (f flags) options(log *progress.Reporter) (pipeline.Options, error) {
 		Emulate: f.emulate,
 		Refresh: or(f.refresh, ""),
 		Limit:   int64(limit) * gibibyte,
+		Engine:  or(f.engine, pipeline.EmbeddedEngine),
 		Log:     log,
 	}, nil
 }

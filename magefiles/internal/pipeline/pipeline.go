@@ -3,6 +3,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ type Options struct {
 	Emulate bool   // run every program of the chroot emulated
 	Refresh string // run the provisioners from this one on again, see engine.CheckRefresh
 	Limit   int64  // bytes that the rootfs layers in the cache may occupy after a build
+	Engine  string // EmbeddedEngine or PackerEngine
 	Log     *progress.Reporter
 }
 
@@ -80,6 +82,10 @@ type values struct {
 // Open loads and checks everything that can be known before any slow work and
 // reports all problems at once: options, recipe, files it names, the machine.
 func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) {
+	o.Engine = cmp.Or(o.Engine, EmbeddedEngine)
+	if err := checkEngine(o.Engine); err != nil {
+		return nil, err
+	}
 	b := &Build{Options: o, dir: filepath.Join(o.Root, "build"), downloads: o.Cache}
 	b.logs = filepath.Join(b.dir, "log")
 	b.stages = stage.Runner{Dir: filepath.Join(b.dir, "stages", o.Profile), Log: o.Log}
@@ -320,5 +326,9 @@ func (b *Build) dropSuperseded() error {
 
 // again is the command that does the same once more.
 func (b *Build) again(target string) string {
-	return strings.Join([]string{"go tool mage", target, "-profile=" + b.Profile, "-version=" + b.Version}, " ")
+	argv := []string{"go tool mage", target, "-profile=" + b.Profile, "-version=" + b.Version}
+	if b.Engine != EmbeddedEngine {
+		argv = append(argv, "-engine="+b.Engine)
+	}
+	return strings.Join(argv, " ")
 }

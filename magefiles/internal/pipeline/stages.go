@@ -82,7 +82,7 @@ func (b *Build) Image(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	inputs, err := engine.Inputs(job)
+	inputs, err := b.imageInputs(job)
 	if err != nil {
 		return err
 	}
@@ -100,11 +100,11 @@ func (b *Build) Image(ctx context.Context) error {
 			if err := b.dropSuperseded(); err != nil {
 				return err
 			}
-			lender, err := b.native(ctx)
+			e, err := b.engine(ctx)
 			if err != nil {
 				return err
 			}
-			return b.embedded(lender).Build(ctx, job)
+			return e.Build(ctx, job)
 		},
 	})
 }
