@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"debug/elf"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/klauspost/compress/zstd"
 
+	"github.com/cubeos-app/releases/magefiles/internal/debian"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
 )
 
@@ -43,39 +46,45 @@ Package: sed
 Status: install ok installed
 Version: %s
 
+Package: kmod
+Status: install ok unpacked
+Version: 34
+
 Package: gone
 Status: deinstall ok config-files
 Version: 1
 `
 
-// kit returns a kit with dash, whose program and script are lent or not, and sed.
+// kit returns a kit with two programs of dash, the link depmod, and sed.
 func kit(t *testing.T) *Kit {
 	t.Helper()
 	tree := t.TempDir()
-	write(t, filepath.Join(tree, "usr/bin/dash"), program(elf.EM_X86_64))
-	write(t, filepath.Join(tree, "usr/bin/script"), []byte("#!/bin/sh\n"))
-	write(t, filepath.Join(tree, "usr/bin/extra"), program(elf.EM_X86_64))
-	write(t, filepath.Join(tree, "usr/bin/sed"), program(elf.EM_X86_64))
-	write(t, filepath.Join(tree, "usr/lib/x86_64-linux-gnu/libc.so.6"), program(elf.EM_X86_64))
-	write(t, filepath.Join(tree, "usr/lib64/ld.so"), program(elf.EM_X86_64))
-	write(t, filepath.Join(tree, "var/lib/dpkg/info/dash.list"), []byte("/.\n/bin/dash\n/usr/bin/script\n/usr/bin/extra\n/usr/share/x\n"))
-	write(t, filepath.Join(tree, "var/lib/dpkg/info/sed.list"), []byte("/usr/bin/sed\n"))
-	write(t, filepath.Join(tree, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "", "4.9-2"))
-	versions, err := installed([]string{tree})
-	if err != nil {
-		t.Fatal(err)
+	for _, path := range []string{"usr/bin/dash", "usr/bin/extra", "usr/sbin/depmod", "usr/bin/sed", ownDir + "/ld.so", ownDir + "/lib/libc.so.6"} {
+		write(t, filepath.Join(tree, path), program(elf.EM_X86_64))
 	}
-	return &Kit{tree: tree, versions: versions}
+	return &Kit{tree: tree, packages: map[string]contents{
+		"dash": {Version: "0.5.12-12", Programs: map[string]string{"usr/bin/dash": "", "usr/bin/extra": ""}},
+		"kmod": {Version: "34", Programs: map[string]string{"usr/sbin/depmod": "../bin/kmod"}},
+		"sed":  {Version: "4.9-2", Programs: map[string]string{"usr/bin/sed": ""}},
+	}}
 }
 
 func TestLendOnlyTwins(t *testing.T) {
 	lower, upper := t.TempDir(), t.TempDir()
-	for _, f := range []string{"dash", "script", "sed"} {
+	for _, f := range []string{"dash", "kmod", "sed"} {
 		write(t, filepath.Join(lower, "usr/bin", f), program(elf.EM_AARCH64))
 	}
 	write(t, filepath.Join(lower, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "", "4.9-2"))
 	write(t, filepath.Join(upper, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "+b3", "4.9-3"))
-	files, err := kit(t).Lend([]string{upper, lower})
+	if err := os.MkdirAll(filepath.Join(upper, "usr/sbin"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("../bin/kmod", filepath.Join(upper, "usr/sbin/depmod")); err != nil {
+		t.Fatal(err)
+	}
+	k := kit(t)
+	k.log = progress.New(io.Discard)
+	files, err := k.Lend([]string{upper, lower})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,11 +92,75 @@ func TestLendOnlyTwins(t *testing.T) {
 	for _, f := range files {
 		paths = append(paths, f.Path)
 	}
-	// extra is not in the root file system, script is no program, sed is another version.
-	want := []string{"usr/bin/dash", "usr/lib/x86_64-linux-gnu/libc.so.6", "usr/lib64/ld.so", "lib64"}
+	// extra is not in the root file system, and sed is of another version there.
+	want := []string{"usr/bin/dash", "usr/sbin/depmod", ownDir + "/ld.so", ownDir + "/lib/libc.so.6"}
 	if diff := cmp.Diff(want, paths); diff != "" {
 		t.Error(diff)
 	}
+}
+
+func TestPrograms(t *testing.T) {
+	list := "./\n./bin/dash\n./usr/sbin/\n./usr/sbin/installkernel\n./usr/share/x\n"
+	if diff := cmp.Diff([]string{"usr/bin/dash", "usr/sbin/installkernel"}, programs(list)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestPresent(t *testing.T) {
+	tree := t.TempDir()
+	write(t, filepath.Join(tree, "var/lib/dpkg/status"), []byte("Package: a\nStatus: install ok unpacked\nVersion: 1\n\n"+
+		"Package: b\nStatus: install ok triggers-pending\nVersion: 2\n\n"+
+		"Package: c\nStatus: deinstall ok config-files\nVersion: 3\n\n"+
+		"Package: d\nStatus: install reinstreq half-installed\nVersion: 4\n"))
+	got, err := present([]string{t.TempDir(), tree})
+	if diff := cmp.Diff(map[string]string{"a": "1", "b": "2"}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+	extracted := t.TempDir() // as mmdebstrap leaves it
+	write(t, filepath.Join(extracted, "var/lib/dpkg/status"), nil)
+	write(t, filepath.Join(extracted, debian.ArchivesDir, "iproute2_1%3a6.15.0-1_arm64.deb"), nil)
+	got, err = present([]string{extracted})
+	if diff := cmp.Diff(map[string]string{"iproute2": "1:6.15.0-1"}, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
+func TestActAsARM64(t *testing.T) {
+	got, err := actAsARM64("usr/bin/dpkg", []byte("1.22 (amd64)\x00amd64\x00native-amd64\x00"))
+	if want := "1.22 (amd64)\x00arm64\x00native-amd64\x00"; err != nil || string(got) != want {
+		t.Errorf("got %q, %v, want %q", got, err, want)
+	}
+	if _, err := actAsARM64("usr/bin/dpkg", []byte("1.22 (amd64)\x00")); err == nil {
+		t.Error("a dpkg that would manage packages of the build machine was taken")
+	}
+}
+
+func TestOwnLoader(t *testing.T) {
+	if !Supported() {
+		t.Skip("lending is for amd64 build machines")
+	}
+	raw, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := useOwnLoader(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := elf.NewFile(bytes.NewReader(got))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			name, err := io.ReadAll(p.Open())
+			if err != nil || strings.TrimRight(string(name), "\x00") != loader || len(name) != int(p.Filesz) {
+				t.Errorf("the loader is %q, %v", name, err)
+			}
+			return
+		}
+	}
+	t.Error("/bin/true names no loader")
 }
 
 func TestLendNothingToAStranger(t *testing.T) {

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cubeos-app/releases/magefiles/internal/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
@@ -33,6 +34,10 @@ type Debian struct {
 	Mirror string // URL; apt verifies what it serves against Debian's keys
 }
 
+func (from Debian) release() debian.Release {
+	return debian.Release{Suite: from.Suite, Arch: "arm64", Mirror: from.Mirror}
+}
+
 // Raspberry Pi OS's layout (RPi-Distro/pi-gen, export-image/prerun.sh): the
 // features are those of its mkfs.ext4 call without the two it turns off,
 // 64bit and huge_file.
@@ -47,10 +52,17 @@ var ext4Features = []string{
 	"sparse_super", "large_file", "dir_nlink", "extra_isize", "metadata_csum",
 }
 
+// Tools are what a bootstrap works with.
+type Tools struct {
+	Store    *rootfs.Store
+	Lender   rootfs.Lender // may be nil
+	Archives *debian.Archives
+}
+
 // Bootstrap returns a Debian arm64 image in Raspberry Pi OS's layout from the
 // cache directory, making it if it is not there. It needs root and, unless the
-// build machine is arm64, a binfmt handler. lender may be nil.
-func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, lender rootfs.Lender, cacheDir string, log *progress.Reporter) (Image, error) {
+// build machine is arm64, a binfmt handler.
+func Bootstrap(ctx context.Context, from Debian, with Tools, cacheDir string, log *progress.Reporter) (Image, error) {
 	path := from.path(cacheDir)
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return Image{}, fmt.Errorf("preparing the cache of base images: %w", err)
@@ -66,7 +78,7 @@ func Bootstrap(ctx context.Context, from Debian, store *rootfs.Store, lender roo
 
 	ctx, span := timing.Start(ctx, "base image")
 	defer span.End()
-	layers, err := from.system(ctx, store, lender, log)
+	layers, err := from.system(ctx, with, log)
 	if err != nil {
 		return Image{}, err
 	}
@@ -103,61 +115,68 @@ func (from Debian) path(cacheDir string) string {
 }
 
 // system makes the root file system as layers, topmost first.
-func (from Debian) system(ctx context.Context, store *rootfs.Store, lender rootfs.Lender, log *progress.Reporter) ([]string, error) {
-	minimal, err := store.Layer(ctx, digest(from.mmdebstrapArgv("")...), func(ctx context.Context, d rootfs.Draft) error {
-		log.Printf("bootstrapping Debian %s arm64 from %s", from.Suite, from.Mirror)
-		ctx, span := timing.Start(ctx, "bootstrapping Debian")
+//
+// Only a program that is in the tree when a step begins can be lent to it, so
+// all packages are first extracted, then unpacked by the device's own dpkg, and
+// configured in a step of its own: from the first maintainer script on, shell,
+// perl and python are native.
+func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporter) ([]string, error) {
+	extracted, err := with.Store.Layer(ctx, digest(from.release().ExtractArgv(packages(), "")...), func(ctx context.Context, d rootfs.Draft) error {
+		log.Printf("fetching Debian %s arm64 from %s", from.Suite, from.Mirror)
+		ctx, span := timing.Start(ctx, "fetching Debian")
 		defer span.End()
-		task := log.Task("bootstrapping", 0)
+		task := log.Task("fetching packages", 0)
 		defer task.End()
-		return process.Cmd{Argv: from.mmdebstrapArgv(d.Tree), Stderr: process.Tee(lines(task.Note))}.Run(ctx)
+		return from.release().Extract(ctx, packages(), d, with.Archives, lines(task.Note))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("bootstrapping Debian %s: %w", from.Suite, err)
+		return nil, fmt.Errorf("fetching Debian %s: %w", from.Suite, err)
 	}
-	layers := []string{minimal}
-	// Only what is installed when a step begins can be lent to it, so the tools
-	// that the system's installation spends its time in have a step of their own.
-	for _, step := range []string{"tools", "system"} {
+	layers := []string{extracted}
+	for _, step := range []string{"unpack", "configure"} {
 		below, err := rootfs.Identity(layers[0])
 		if err != nil {
 			return nil, err
 		}
 		key := digest(below, step, string(bootstrapScript), fmt.Sprint(from.diskID()))
-		top, err := store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
-			log.Printf("installing the base image's %s", step)
-			ctx, span := timing.Start(ctx, "installing the base image's "+step)
+		top, err := with.Store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
+			title := "bootstrapping: " + step
+			log.Printf("%s", title)
+			ctx, span := timing.Start(ctx, title)
 			defer span.End()
-			task := log.Task("installing the base image's "+step, 0)
+			task := log.Task(title, 0)
 			defer task.End()
-			aids, err := rootfs.BuildAids()
-			if err != nil {
-				return err
-			}
-			return rootfs.Provision(ctx, d, layers, lender, []rootfs.Step{{
-				Argv: []string{"/bin/bash", "/" + scriptPath, step},
-				Env: []string{
-					"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
-					fmt.Sprintf("DISK_ID=%08x", from.diskID()),
-				},
-				Files:    append(aids, rootfs.AidFile{Path: scriptPath, Mode: 0o755, Data: bootstrapScript}),
-				Hostname: "localhost",
-				Output:   process.Tee(lines(task.Note)),
-			}}, log)
+			return rootfs.Provision(ctx, d, layers, with.Lender, []rootfs.Step{from.step(step, task)}, log)
 		})
 		if err != nil {
-			return nil, fmt.Errorf("installing the base image's %s: %w", step, err)
+			return nil, fmt.Errorf("bootstrapping Debian %s: %s: %w", from.Suite, step, err)
 		}
 		layers = slices.Insert(layers, 0, top)
 	}
 	return layers, nil
 }
 
+func (from Debian) step(name string, task *progress.Task) rootfs.Step {
+	return rootfs.Step{
+		Argv: []string{"/bin/bash", "/" + scriptPath, name},
+		Env: []string{
+			"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
+			fmt.Sprintf("DISK_ID=%08x", from.diskID()), "PACKAGES=" + strings.Join(packages(), " "),
+		},
+		Files: []rootfs.AidFile{
+			{Path: scriptPath, Mode: 0o755, Data: bootstrapScript},
+			rootfs.NoServices(),
+		},
+		Hostname: "localhost",
+		Output:   process.Tee(lines(task.Note)),
+	}
+}
+
 const scriptPath = "tmp/bootstrap.sh"
 
 // id names everything the base image is made from.
 func (from Debian) id() string {
-	return digest(append([]string{from.Suite, from.Mirror, string(bootstrapScript)}, ext4Features...)...)
+	return digest(slices.Concat(from.release().ExtractArgv(packages(), ""), []string{string(bootstrapScript)}, ext4Features)...)
 }
 
 func digest(parts ...string) string {
@@ -190,15 +209,21 @@ func (from Debian) layout() disk.Layout {
 	}
 }
 
-// mmdebstrap mounts /proc and more into the tree; in a mount namespace of its
-// own that is gone when it ends.
-func (from Debian) mmdebstrapArgv(tree string) []string {
+// packages are what a Raspberry Pi OS Lite image has and this project's scripts
+// may count on, beside the essential and required ones.
+func packages() []string {
 	return []string{
-		"unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc", "--",
-		"mmdebstrap", "--mode=root", "--architectures=arm64", "--variant=minbase", "--format=directory",
-		"--components=main,non-free-firmware",
-		"--aptopt=APT::Install-Recommends \"false\"",
-		from.Suite, tree, from.Mirror,
+		// the system
+		"apt", "systemd-sysv", "dbus", "udev", "kmod", "libpam-systemd", "sudo", "locales", "tzdata", "less", "nano",
+		"e2fsprogs", "fdisk", "dosfstools", "ca-certificates", "curl", "openssl", "xz-utils", "zstd", "psmisc", "procps",
+		"python3-minimal", "libpython3-stdlib",
+		// the network
+		"network-manager", "openssh-server", "iproute2", "iputils-ping", "netbase",
+		"wpasupplicant", "rfkill", "iw", "wireless-regdb",
+		// first-boot customisation
+		"cloud-init",
+		// kernel and firmware of the Raspberry Pi
+		"initramfs-tools", "linux-image-arm64", "raspi-firmware", "firmware-brcm80211",
 	}
 }
 

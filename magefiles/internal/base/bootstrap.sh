@@ -1,16 +1,35 @@
 #!/bin/bash
-# Turns a minimal Debian into what a Raspberry Pi OS Lite image is to its user.
-# Runs in the chroot. Argument: tools or system, the part to install.
-# Environment: DISK_ID, the MBR disk identifier.
+# Turns the extracted packages of a Debian into what a Raspberry Pi OS Lite
+# image is to its user. Runs in the chroot. Argument: unpack or configure.
+# Environment: DISK_ID, the MBR disk identifier; PACKAGES, those asked for.
 set -Eeuo pipefail
 
-if [[ $1 == tools ]]; then
-  # What the rest's installation spends its time in: once these are in the tree,
-  # their native twins can be lent.
-  apt-get update
-  apt-get install --yes --no-install-recommends \
-    python3-minimal libpython3-stdlib openssl openssh-client kmod cpio zstd xz-utils
-  exit
+archives=/var/cache/apt/archives
+updater=/usr/sbin/update-initramfs
+
+if [[ $1 == unpack ]]; then
+  # Names of owners have to be known before files are given to them.
+  dpkg --install --force-depends "$archives"/base-passwd_*.deb
+  dpkg --install --force-depends "$archives"/base-files_*.deb
+
+  # Every package with something to say in the initramfs would make it anew.
+  dpkg-divert --local --rename --add --divert "$updater.later" "$updater"
+  printf '#!/bin/sh\nexit 0\n' >"$updater"
+  chmod 755 "$updater"
+
+  # Unpacked last is what unpacks: until then it is native.
+  essential=() others=()
+  for archive in "$archives"/*.deb; do
+    case ${archive##*/} in
+      dpkg_* | tar_*) ;;
+      *) if [[ $(dpkg-deb --field "$archive" Essential) == yes ]]; then
+        essential+=("$archive")
+      else
+        others+=("$archive")
+      fi ;;
+    esac
+  done
+  exec dpkg --unpack --force-depends --force-confold "${others[@]}" "${essential[@]}" "$archives"/{dpkg,tar}_*.deb
 fi
 
 # Raspberry Pi OS names partitions by PARTUUID in both of these.
@@ -38,32 +57,25 @@ datasource:
     seedfrom: file:///boot/firmware/
 CLOUD
 
-printf '%s\n' 'man-db man-db/auto-update boolean false' | debconf-set-selections
+# Making host keys takes a while, and a key that is there is left alone.
+for type in rsa ecdsa ed25519; do
+  : >"/etc/ssh/ssh_host_${type}_key"
+done
 
-packages=(
-  # the system
-  systemd-sysv dbus udev kmod libpam-systemd sudo locales tzdata less nano
-  e2fsprogs fdisk dosfstools ca-certificates curl zstd psmisc procps
-  # the network
-  network-manager openssh-server iproute2 iputils-ping netbase
-  wpasupplicant rfkill iw wireless-regdb
-  # first-boot customisation
-  cloud-init
-  # kernel and firmware of the Raspberry Pi
-  initramfs-tools linux-image-arm64 raspi-firmware firmware-brcm80211
-)
-# Every package with something to say in the initramfs would make it anew.
-updater=/usr/sbin/update-initramfs
-dpkg-divert --local --rename --add --divert "$updater.later" "$updater"
-printf '#!/bin/sh\nexit 0\n' >"$updater"
-chmod 755 "$updater"
-
-apt-get install --yes --no-install-recommends --option Dpkg::Options::=--force-confold "${packages[@]}"
+dpkg --configure --pending --force-confold
 
 rm "$updater"
 dpkg-divert --local --rename --remove "$updater"
 # An initramfs keeps the times of its files, of which some were made just now.
 SOURCE_DATE_EPOCH=0 update-initramfs -c -k all
+
+# apt would have told what was asked for from what that depends on.
+mapfile -t dependencies < <(
+  dpkg-query --show --showformat '${Essential} ${Priority} ${Package}\n' \
+    | awk -v asked=" $PACKAGES " '$1 != "yes" && $2 != "required" && !index(asked, " " $3 " ") { print $3 }'
+)
+apt-mark auto "${dependencies[@]}"
+apt-get check
 
 for file in user-data meta-data network-config; do
   [[ -e /boot/firmware/$file ]] || printf '# Raspberry Pi Imager replaces this file.\n' >"/boot/firmware/$file"

@@ -11,6 +11,7 @@ import (
 
 	"github.com/docker/go-units"
 
+	"github.com/cubeos-app/releases/magefiles/internal/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
@@ -23,8 +24,9 @@ import (
 // layer that is used again for as long as nothing it depends on changes. It
 // needs root, but no Docker.
 type Embedded struct {
-	Store  *rootfs.Store
-	Lender rootfs.Lender // nil runs every program emulated
+	Store    *rootfs.Store
+	Lender   rootfs.Lender // nil runs every program emulated
+	Archives *debian.Archives
 	// Refresh names the provisioner from which on layers are made anew, as
 	// CheckRefresh takes it; "" is none.
 	Refresh string
@@ -178,6 +180,16 @@ func (e Embedded) provision(ctx context.Context, job Job, s step, d rootfs.Draft
 	if err != nil {
 		return err
 	}
+	lender := e.Lender
+	if s.Type == recipe.Shell {
+		kept, err := e.Archives.Files()
+		if err != nil {
+			return err
+		}
+		aids = append(aids, kept...)
+	} else {
+		lender = nil
+	}
 	steps := slices.Clone(s.runs)
 	for i := range steps {
 		steps[i].Env = environment(job)
@@ -185,15 +197,22 @@ func (e Embedded) provision(ctx context.Context, job Job, s step, d rootfs.Draft
 		steps[i].Hostname = hostname
 		steps[i].Output = process.Tee(output{log, task})
 	}
-	lender := e.Lender
-	if s.Type != recipe.Shell {
-		lender = nil
-	}
 	err = rootfs.Provision(ctx, d, layers, lender, steps, e.Log)
+	// Also after a failure: the next attempt needs the same packages.
+	if keepErr := e.keepArchives(d.Tree, layers); keepErr != nil {
+		return errors.Join(err, keepErr)
+	}
 	if err != nil && ctx.Err() == nil {
 		return &ProvisionError{s.Label(), log.Name(), job.Again, err}
 	}
 	return err
+}
+
+func (e Embedded) keepArchives(tree string, layers []string) error {
+	if err := e.Archives.Collect(append([]string{tree}, layers...)...); err != nil {
+		return err
+	}
+	return debian.ClearArchives(tree)
 }
 
 // ProvisionError is a provisioner that failed.

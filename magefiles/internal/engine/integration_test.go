@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cubeos-app/releases/magefiles/internal/base"
+	"github.com/cubeos-app/releases/magefiles/internal/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
 	"github.com/cubeos-app/releases/magefiles/internal/engine/enginetest"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
@@ -89,11 +90,15 @@ func (w *workshop) build(ctx context.Context) (Job, error) {
 		w.t.Fatal(err)
 	}
 	defer store.Close()
+	archives, err := debian.OpenArchives(filepath.Join(w.root, "packages"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
 	job := Job{
 		Recipe: r, Base: w.base, Image: filepath.Join(w.root, "x.img"), LogDir: filepath.Join(w.root, "log"),
 		Headroom: 16 << 20, Time: time.Unix(1700000000, 0), Again: "go tool mage build",
 	}
-	return job, Embedded{Store: store, Refresh: w.refresh, Log: log}.Build(ctx, job)
+	return job, Embedded{Store: store, Archives: archives, Refresh: w.refresh, Log: log}.Build(ctx, job)
 }
 
 // contents returns what the image holds at paths.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/engine"
 	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
@@ -59,6 +60,7 @@ type Build struct {
 	values    values
 	stages    stage.Runner
 	store     *rootfs.Store
+	archives  *debian.Archives
 	lender    rootfs.Lender
 	unlock    []func() error
 
@@ -128,7 +130,10 @@ func (b *Build) lock(ctx context.Context) error {
 		return err
 	}
 	b.unlock = append(b.unlock, unlock)
-	b.store, err = rootfs.Open(filepath.Join(b.Cache, layersDir), b.Log)
+	if b.store, err = rootfs.Open(filepath.Join(b.Cache, layersDir), b.Log); err != nil {
+		return err
+	}
+	b.archives, err = debian.OpenArchives(filepath.Join(b.downloads, "packages"))
 	return err
 }
 

@@ -32,7 +32,7 @@ func (b *Build) Base(ctx context.Context) (base.Image, error) {
 		if err != nil {
 			return base.Image{}, err
 		}
-		return base.Bootstrap(ctx, debian, store, lender, dir, b.Log)
+		return base.Bootstrap(ctx, debian, base.Tools{Store: store, Lender: lender, Archives: b.archives}, dir, b.Log)
 	}
 	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
 }
@@ -59,7 +59,7 @@ func (b *Build) native(ctx context.Context) (rootfs.Lender, error) {
 		return nil, nil
 	}
 	if b.lender == nil {
-		kit, err := assist.Prepare(ctx, assist.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.store, b.Log)
+		kit, err := assist.Prepare(ctx, b.values.suite, b.values.mirror, b.store, b.archives, b.Log)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -110,7 +110,7 @@ func (b *Build) Image(ctx context.Context) error {
 }
 
 func (b *Build) embedded(lender rootfs.Lender) engine.Embedded {
-	return engine.Embedded{Store: b.store, Lender: lender, Refresh: b.Refresh, Log: b.Log}
+	return engine.Embedded{Store: b.store, Lender: lender, Archives: b.archives, Refresh: b.Refresh, Log: b.Log}
 }
 
 func (b *Build) job(ctx context.Context) (engine.Job, error) {

@@ -183,8 +183,10 @@ func BuildAids() ([]AidFile, error) {
 	if len(strings.TrimSpace(string(resolver))) == 0 {
 		return nil, errors.New("the build machine has an empty /etc/resolv.conf, so provisioners could not resolve names")
 	}
-	return []AidFile{
-		{Path: "etc/resolv.conf", Mode: 0o644, Data: resolver},
-		{Path: "usr/sbin/policy-rc.d", Mode: 0o755, Data: []byte("#!/bin/sh\nexit 101\n")},
-	}, nil
+	return []AidFile{{Path: "etc/resolv.conf", Mode: 0o644, Data: resolver}, NoServices()}, nil
+}
+
+// NoServices is Debian's way to keep packages from starting their services.
+func NoServices() AidFile {
+	return AidFile{Path: "usr/sbin/policy-rc.d", Mode: 0o755, Data: []byte("#!/bin/sh\nexit 101\n")}
 }
