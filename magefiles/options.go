@@ -17,6 +17,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
 )
 
 const (
@@ -85,7 +86,7 @@ func build(ctx context.Context, f flags, groups []host.Group, do func(*pipeline.
 			return err
 		}
 		defer func() { err = errors.Join(err, b.Close()) }()
-		return do(b, ctx)
+		return rootfs.ExplainFull(o.Cache, do(b, ctx))
 	})
 }
 

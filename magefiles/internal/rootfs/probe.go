@@ -133,10 +133,11 @@ func full(err error) bool {
 // plenty is so much that whatever was full, it was not this file system.
 const plenty = 2 << 30
 
-// explainFull adds what to do if err comes from a full cache.
-func explainFull(dir string, err error) error {
+// ExplainFull adds what to do if err comes from a full cache, of which dir is
+// the directory.
+func ExplainFull(dir string, err error) error {
 	var st unix.Statfs_t
-	if !full(err) || unix.Statfs(dir, &st) != nil {
+	if explained := new(fullCache); errors.As(err, &explained) || !full(err) || unix.Statfs(dir, &st) != nil {
 		return err
 	}
 	if int64(st.Bavail)*st.Bsize > plenty && st.Ffree > 0 {
@@ -151,5 +152,17 @@ func fullError(dir string, err error) error {
 	if unix.Statfs(dir, &st) == nil {
 		left = fmt.Sprintf("%s and %d files", units.BytesSize(float64(int64(st.Bavail)*st.Bsize)), st.Ffree)
 	}
-	return fmt.Errorf("%w\nthe file system of the cache directory %s is full, it has room for %s: free some with `go tool mage clean -layers`, or choose another with -cache=DIR", err, dir, left)
+	return &fullCache{dir, left, err}
 }
+
+// fullCache is an error that came of a full cache.
+type fullCache struct {
+	dir, left string
+	err       error
+}
+
+func (e *fullCache) Error() string {
+	return fmt.Sprintf("%v\nthe file system of the cache directory %s is full, it has room for %s: free some with `go tool mage clean -layers`, or choose another with -cache=DIR", e.err, e.dir, e.left)
+}
+
+func (e *fullCache) Unwrap() error { return e.err }

@@ -117,6 +117,9 @@ func TestAFullCacheSaysSoAndLosesNothing(t *testing.T) {
 			s := c.open()
 			c.layer(s, "before")
 			_, err := s.Layer(t.Context(), "key", func(ctx context.Context, d Draft) error { return fill(t, ctx, d) })
+			if err != nil && ExplainFull(dir, err).Error() != err.Error() {
+				t.Errorf("explained twice: %v", ExplainFull(dir, err))
+			}
 			for _, want := range []string{"is full", c.dir, "mage clean -layers", "-cache"} {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want %q", err, want)
@@ -134,7 +137,7 @@ func TestAFullCacheSaysSoAndLosesNothing(t *testing.T) {
 
 func TestAProvisionersOwnFullDiskIsNotTheCaches(t *testing.T) {
 	broken := &process.Error{Output: "tar: No space left on device", Err: errors.New("exit status 1")}
-	if err := explainFull(t.TempDir(), broken); err != error(broken) {
+	if err := ExplainFull(t.TempDir(), broken); err != error(broken) {
 		t.Errorf("got %v although there is room", err)
 	}
 }

@@ -178,7 +178,7 @@ func (s *Store) use(ctx context.Context, key, dir string) (string, error) {
 		err = s.touch(dir)
 	}
 	if err != nil {
-		return "", errors.Join(fmt.Errorf("checking the layer %s: %w", dir, explainFull(s.Dir, err)), release())
+		return "", errors.Join(fmt.Errorf("checking the layer %s: %w", dir, ExplainFull(s.Dir, err)), release())
 	}
 	return s.keep(key, use{dir: dir}, release)
 }
@@ -226,11 +226,11 @@ func (s *Store) forget(key string) error {
 func (s *Store) make(ctx context.Context, key string, fill func(context.Context, Draft) error) (made string, err error) {
 	dir, release, err := s.newDir()
 	if err != nil {
-		return "", explainFull(s.Dir, err)
+		return "", ExplainFull(s.Dir, err)
 	}
 	defer func() {
 		if err != nil {
-			err = explainFull(s.Dir, err) // before what fills it is removed
+			err = ExplainFull(s.Dir, err) // before what fills it is removed
 			err = errors.Join(err, removeTree(dir), release())
 		}
 	}()
