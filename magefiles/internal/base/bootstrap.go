@@ -16,6 +16,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/cubeos-app/releases/magefiles/internal/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
@@ -55,8 +57,9 @@ var ext4Features = []string{
 // Tools are what a bootstrap works with.
 type Tools struct {
 	Store    *rootfs.Store
-	Lender   rootfs.Lender // may be nil
 	Archives *debian.Archives
+	// Lender prepares what lends native programs; it may return nil.
+	Lender func(context.Context) (rootfs.Lender, error)
 }
 
 // Bootstrap returns a Debian arm64 image in Raspberry Pi OS's layout from the
@@ -121,16 +124,19 @@ func (from Debian) path(cacheDir string) string {
 // configured in a step of its own: from the first maintainer script on, shell,
 // perl and python are native.
 func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporter) ([]string, error) {
-	extracted, err := with.Store.Layer(ctx, digest(from.release().ExtractArgv(packages(), "")...), func(ctx context.Context, d rootfs.Draft) error {
-		log.Printf("fetching Debian %s arm64 from %s", from.Suite, from.Mirror)
-		ctx, span := timing.Start(ctx, "fetching Debian")
-		defer span.End()
-		task := log.Task("fetching packages", 0)
-		defer task.End()
-		return from.release().Extract(ctx, packages(), d, with.Archives, lines(task.Note))
+	var lender rootfs.Lender
+	var extracted string
+	g, together := errgroup.WithContext(ctx)
+	g.Go(func() (err error) {
+		lender, err = with.Lender(together)
+		return err
 	})
-	if err != nil {
-		return nil, fmt.Errorf("fetching Debian %s: %w", from.Suite, err)
+	g.Go(func() (err error) {
+		extracted, err = from.extracted(together, with, log)
+		return err
+	})
+	if err := g.Wait(); err != nil {
+		return nil, err
 	}
 	layers := []string{extracted}
 	for _, step := range []string{"unpack", "configure"} {
@@ -146,7 +152,7 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 			defer span.End()
 			task := log.Task(title, 0)
 			defer task.End()
-			return rootfs.Provision(ctx, d, layers, with.Lender, []rootfs.Step{from.step(step, task)}, log)
+			return rootfs.Provision(ctx, d, layers, lender, []rootfs.Step{from.step(step, task)}, log)
 		})
 		if err != nil {
 			return nil, fmt.Errorf("bootstrapping Debian %s: %s: %w", from.Suite, step, err)
@@ -154,6 +160,22 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 		layers = slices.Insert(layers, 0, top)
 	}
 	return layers, nil
+}
+
+// extracted returns the layer with the files of all packages.
+func (from Debian) extracted(ctx context.Context, with Tools, log *progress.Reporter) (string, error) {
+	tree, err := with.Store.Layer(ctx, digest(from.release().ExtractArgv(packages(), "")...), func(ctx context.Context, d rootfs.Draft) error {
+		log.Printf("fetching Debian %s arm64 from %s", from.Suite, from.Mirror)
+		ctx, span := timing.Start(ctx, "fetching Debian")
+		defer span.End()
+		task := log.Task("fetching packages", 0)
+		defer task.End()
+		return from.release().Extract(ctx, packages(), d, with.Archives, lines(task.Note))
+	})
+	if err != nil {
+		return "", fmt.Errorf("fetching Debian %s: %w", from.Suite, err)
+	}
+	return tree, nil
 }
 
 func (from Debian) step(name string, task *progress.Task) rootfs.Step {

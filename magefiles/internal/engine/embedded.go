@@ -67,14 +67,11 @@ func (e Embedded) Provision(ctx context.Context, job Job) ([]string, error) {
 	if anew == beforeAll {
 		store = store.Fresh()
 	}
-	key := baseKey(job.Base)
-	tree, err := store.Layer(ctx, key, func(ctx context.Context, d rootfs.Draft) error {
-		return errors.Join(d.Title("base image "+filepath.Base(job.Base.Path)), e.extract(ctx, job, d))
-	})
+	tree, err := e.Base(ctx, job)
 	if err != nil {
-		return nil, fmt.Errorf("taking the base image apart: %w", err)
+		return nil, err
 	}
-	layers := []string{tree}
+	key, layers := baseKey(job.Base), []string{tree}
 	for i, s := range steps {
 		if i == anew {
 			store = store.Fresh()
@@ -102,6 +99,21 @@ func (e Embedded) Provision(ctx context.Context, job Job) ([]string, error) {
 		layers = slices.Insert(layers, 0, top)
 	}
 	return layers, nil
+}
+
+// Base returns the layer that holds the files of the job's base image.
+func (e Embedded) Base(ctx context.Context, job Job) (string, error) {
+	store := e.Store
+	if e.Refresh == RefreshBase {
+		store = store.Fresh()
+	}
+	tree, err := store.Layer(ctx, baseKey(job.Base), func(ctx context.Context, d rootfs.Draft) error {
+		return errors.Join(d.Title("base image "+filepath.Base(job.Base.Path)), e.extract(ctx, job, d))
+	})
+	if err != nil {
+		return "", fmt.Errorf("taking the base image apart: %w", err)
+	}
+	return tree, nil
 }
 
 func (e Embedded) extract(ctx context.Context, job Job, d rootfs.Draft) error {

@@ -4,9 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/cubeos-app/releases/magefiles/internal/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/assist"
@@ -22,17 +25,13 @@ import (
 // Base brings the base image into the cache.
 func (b *Build) Base(ctx context.Context) (base.Image, error) {
 	if b.values.kind == "bootstrap" {
-		lender, err := b.native(ctx)
-		if err != nil {
-			return base.Image{}, err
-		}
 		dir := filepath.Join(b.Cache, "base")
 		debian := base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}
 		store, err := b.storeForBase(ctx, debian, dir)
 		if err != nil {
 			return base.Image{}, err
 		}
-		return base.Bootstrap(ctx, debian, base.Tools{Store: store, Lender: lender, Archives: b.archives}, dir, b.Log)
+		return base.Bootstrap(ctx, debian, base.Tools{Store: store, Lender: b.native, Archives: b.archives}, dir, b.Log)
 	}
 	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
 }
@@ -75,10 +74,7 @@ func (b *Build) native(ctx context.Context) (rootfs.Lender, error) {
 // Image makes build/NAME.img: the container images, the base image, and the
 // recipe run over it.
 func (b *Build) Image(ctx context.Context) error {
-	if err := b.ContainerImages(ctx); err != nil {
-		return err
-	}
-	job, err := b.job(ctx)
+	job, err := b.ingredients(ctx)
 	if err != nil {
 		return err
 	}
@@ -107,6 +103,25 @@ func (b *Build) Image(ctx context.Context) error {
 			return e.Build(ctx, job)
 		},
 	})
+}
+
+// ingredients brings the container images and the base image, at the same time.
+func (b *Build) ingredients(ctx context.Context) (job engine.Job, err error) {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return b.ContainerImages(ctx) })
+	g.Go(func() (err error) {
+		if job, err = b.job(ctx); err != nil {
+			return err
+		}
+		_, err = os.Stat(b.names.Image)
+		if b.Engine == EmbeddedEngine && errors.Is(err, fs.ErrNotExist) {
+			// It will be needed, and taking it apart while other things are still
+			// downloaded costs no time.
+			_, err = b.embedded(nil).Base(ctx, job)
+		}
+		return err
+	})
+	return job, g.Wait()
 }
 
 func (b *Build) embedded(lender rootfs.Lender) engine.Embedded {
