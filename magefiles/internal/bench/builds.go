@@ -8,13 +8,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/timing"
-)
-
-// What is in a cache.
-const (
-	layers   = "rootfs"
-	packages = "packages" // archives of
 )
 
 // The caches that builds are made with.
@@ -40,7 +35,7 @@ func (s *session) fromNothing(ctx context.Context) (*coldBuild, error) {
 		return nil, err
 	}
 	cache := s.cache(first)
-	usage := watch(filepath.Join(cache, layers), cache, filepath.Join(s.clone, "build"), filepath.Join(s.clone, "docker-images"))
+	usage := watch(filepath.Join(cache, pipeline.LayersDir), cache, filepath.Join(s.clone, "build"), filepath.Join(s.clone, "docker-images"))
 	record, err := s.build(ctx, first, false)
 	peak, usageErr := usage.stop()
 	if err != nil {
@@ -77,7 +72,8 @@ func (s *session) anew(ctx context.Context, from, to string, emulate bool) (*tim
 	if err := os.Mkdir(s.cache(to), 0o755); err != nil {
 		return nil, err
 	}
-	if err := os.Rename(filepath.Join(s.cache(from), packages), filepath.Join(s.cache(to), packages)); err != nil {
+	err := os.Rename(filepath.Join(s.cache(from), pipeline.PackagesDir), filepath.Join(s.cache(to), pipeline.PackagesDir))
+	if err != nil {
 		return nil, fmt.Errorf("handing on the package archives: %w", err)
 	}
 	return s.build(ctx, to, emulate)
@@ -173,7 +169,7 @@ func assisted(ctx context.Context, s *session) error {
 		}
 		s.report.add(Row{
 			What: work.what + ", native programs lent", Measured: seconds(sum(a)),
-			Reference: "emulated, as by mmdebstrap and apt", Other: seconds(sum(b)), Target: 0.2,
+			Reference: "the same, emulated", Other: seconds(sum(b)), Target: 0.2,
 		})
 	}
 	return nil

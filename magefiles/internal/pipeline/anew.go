@@ -88,7 +88,7 @@ func (b *Build) anew(ctx context.Context, s *scratch, name string) (*Build, erro
 	if err := os.MkdirAll(fresh.stages.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	if fresh.store, err = rootfs.Open(filepath.Join(dir, layersDir), b.Log); err != nil {
+	if fresh.store, err = rootfs.Open(filepath.Join(dir, LayersDir), b.Log); err != nil {
 		return nil, err
 	}
 	s.stores = append(s.stores, fresh.store)

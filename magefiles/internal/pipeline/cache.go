@@ -21,8 +21,11 @@ import (
 // need, a dozen times over.
 const DefaultLimit = 20 << 30
 
-// layersDir is where the rootfs layers are in the cache.
-const layersDir = "layers"
+// Where in the cache they are.
+const (
+	LayersDir   = "layers"   // rootfs layers
+	PackagesDir = "packages" // archives of packages
+)
 
 // cacheLock is what every build holds together for as long as it uses the
 // cache, and what empties the cache holds alone.
@@ -49,13 +52,13 @@ func (k Kind) dirs(o Options) []string {
 	case Builds:
 		return []string{filepath.Join(o.Root, "build"), filepath.Join(o.Root, "docker-images")}
 	case Layers:
-		return []string{filepath.Join(o.Cache, layersDir)}
+		return []string{filepath.Join(o.Cache, LayersDir)}
 	case Bases:
 		return []string{filepath.Join(o.Cache, "base")}
 	case Blobs:
 		return []string{filepath.Join(o.Cache, "blobs")}
 	case Packages:
-		return []string{filepath.Join(o.Cache, "packages")}
+		return []string{filepath.Join(o.Cache, PackagesDir)}
 	}
 	return nil
 }
@@ -135,7 +138,7 @@ func VerifyCache(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer unlock()
-	store, err := rootfs.Open(filepath.Join(o.Cache, layersDir), o.Log)
+	store, err := rootfs.Open(filepath.Join(o.Cache, LayersDir), o.Log)
 	if err != nil {
 		return err
 	}

@@ -122,7 +122,7 @@ func TestFreedIsWhatTheDiskGetsBack(t *testing.T) {
 func TestVerifyCacheSaysWhatItDropped(t *testing.T) {
 	var log bytes.Buffer
 	o := Options{Cache: t.TempDir(), Log: progress.New(&log)}
-	store, err := rootfs.Open(filepath.Join(o.Cache, layersDir), nil)
+	store, err := rootfs.Open(filepath.Join(o.Cache, LayersDir), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

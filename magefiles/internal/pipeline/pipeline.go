@@ -102,7 +102,7 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 	}
 	// Whether the cache can be used shows at once; that it stays is sure only
 	// once it is locked.
-	if _, err := rootfs.Open(filepath.Join(o.Cache, layersDir), o.Log); err != nil {
+	if _, err := rootfs.Open(filepath.Join(o.Cache, LayersDir), o.Log); err != nil {
 		return nil, err
 	}
 	if err := b.prepareMachine(ctx, groups); err != nil {
@@ -130,10 +130,10 @@ func (b *Build) lock(ctx context.Context) error {
 		return err
 	}
 	b.unlock = append(b.unlock, unlock)
-	if b.store, err = rootfs.Open(filepath.Join(b.Cache, layersDir), b.Log); err != nil {
+	if b.store, err = rootfs.Open(filepath.Join(b.Cache, LayersDir), b.Log); err != nil {
 		return err
 	}
-	b.archives, err = debian.OpenArchives(filepath.Join(b.downloads, "packages"))
+	b.archives, err = debian.OpenArchives(filepath.Join(b.downloads, PackagesDir))
 	return err
 }
 
@@ -282,7 +282,7 @@ func DiskNeeds(root, cache string) map[string]int64 {
 	if images, err := filepath.Glob(filepath.Join(build, "*.img")); err == nil && len(images) > 0 {
 		needs[build] /= 2
 	}
-	if entries, err := os.ReadDir(filepath.Join(cache, layersDir, "keys")); err == nil && len(entries) > 0 {
+	if entries, err := os.ReadDir(filepath.Join(cache, LayersDir, "keys")); err == nil && len(entries) > 0 {
 		needs[cache] /= 4
 	}
 	return needs
