@@ -33,10 +33,10 @@ func Bench(ctx context.Context, profile, cache, only *string, runs *int) (err er
 	report, err := bench.Run(ctx, bench.Options{
 		Root: o.Root, Profile: o.Profile, Cache: o.Cache, Only: or(only, ""), Runs: or(runs, 3), Log: o.Log,
 	})
+	fmt.Print(report.Markdown())
 	if err != nil {
 		return err
 	}
-	fmt.Print(report.Markdown())
 	build := filepath.Join(o.Root, "build")
 	if err := os.MkdirAll(build, 0o755); err != nil {
 		return err

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -25,30 +24,45 @@ type Options struct {
 	Log     *progress.Reporter
 }
 
-// part measures one thing and adds what it found to the report.
-type part func(context.Context, *session) error
+// part measures one thing and adds what it found to the session's report.
+type part struct {
+	name string
+	run  func(context.Context, *session) error
+}
 
-func parts() map[string]part {
-	return map[string]part{
-		"profile": profile,
-		"builds":  builds,
-		"assist":  assisted,
-		"pack":    pack,
-		"growth":  growth,
+// parts are in the order in which they run, the longest last.
+func parts() []part {
+	return []part{
+		{"builds", builds},
+		{"profile", profile},
+		{"pack", pack},
+		{"growth", growth},
+		{"assist", assisted},
 	}
+}
+
+// choose returns the part with the given name, or all for "".
+func choose(only string) ([]part, error) {
+	if only == "" {
+		return parts(), nil
+	}
+	var names []string
+	for _, p := range parts() {
+		if p.name == only {
+			return []part{p}, nil
+		}
+		names = append(names, p.name)
+	}
+	return nil, fmt.Errorf("there is no benchmark %q: choose one of %s, or leave -only out for all", only, strings.Join(names, ", "))
 }
 
 // Run measures what the options ask for. All it makes is in a scratch
 // directory, with a copy of the checkout and caches of its own, that is gone
-// when it returns.
+// when it returns. With an error it returns what it had found until then.
 func Run(ctx context.Context, o Options) (report Report, err error) {
-	chosen := []string{"builds", "profile", "assist", "pack", "growth"}
-	if o.Only != "" {
-		if _, ok := parts()[o.Only]; !ok {
-			return report, fmt.Errorf("there is no benchmark %q: choose one of %s, or leave -only out for all",
-				o.Only, strings.Join(slices.Sorted(maps.Keys(parts())), ", "))
-		}
-		chosen = []string{o.Only}
+	chosen, err := choose(o.Only)
+	if err != nil {
+		return report, err
 	}
 	if o.Runs < 1 {
 		return report, fmt.Errorf("-runs=%d: want at least 1", o.Runs)
@@ -61,10 +75,10 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if s.report, err = newReport(ctx, o); err != nil {
 		return report, err
 	}
-	for _, name := range chosen {
-		o.Log.Printf("benchmark: %s", name)
-		if err := parts()[name](ctx, s); err != nil {
-			return s.report, fmt.Errorf("benchmark %s: %w", name, err)
+	for _, p := range chosen {
+		o.Log.Printf("benchmark: %s", p.name)
+		if err := p.run(ctx, s); err != nil {
+			return s.report, fmt.Errorf("benchmark %s: %w", p.name, err)
 		}
 	}
 	s.report.Took = time.Since(s.report.Started)

@@ -49,8 +49,11 @@ func (q Quantity) String() string {
 	if q.Unit == "B" {
 		return units.HumanSizeWithPrecision(q.Value, 3)
 	}
-	if q.Value < 1 {
-		return time.Duration(q.Value * float64(time.Second)).Round(10 * time.Microsecond).String()
+	switch {
+	case q.Value < 0.001:
+		return fmt.Sprintf("%.3g µs", q.Value*1e6)
+	case q.Value < 1:
+		return fmt.Sprintf("%.3g ms", q.Value*1e3)
 	}
 	return fmt.Sprintf("%.1f s", q.Value)
 }
@@ -72,8 +75,12 @@ func (r Report) Write(path string) error {
 	return renameio.WriteFile(path, append(raw, '\n'), 0o644)
 }
 
-// Markdown renders the report for people.
+// Markdown renders the report for people. Of a report with nothing in it there
+// is nothing to tell.
 func (r Report) Markdown() string {
+	if r.Rows == nil && r.Curves == nil && r.ColdBuild == nil {
+		return ""
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Profile %s at %s, on %s.\n", r.Profile, r.Commit, r.Machine)
 	b.WriteString("The page cache is warm: each thing was written or read just before it was measured. Downloads come from the mirror anew only in the cold build.\n")
