@@ -69,6 +69,9 @@ func Prepare(ctx context.Context, suite, mirror string, store *rootfs.Store, arc
 		ctx, span := timing.Start(ctx, "fetching native programs")
 		defer span.End()
 		log.Printf("fetching the amd64 programs of Debian %s that will stand in for emulated ones", suite)
+		if err := d.Title("native programs of Debian " + suite); err != nil {
+			return err
+		}
 		debian := rootfs.Draft{Tree: filepath.Join(d.Scratch, "debian"), Scratch: d.Scratch}
 		// They are not installed, only extracted: nothing runs in there.
 		if err := from.Extract(ctx, include, debian, archives, io.Discard); err != nil {

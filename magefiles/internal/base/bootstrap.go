@@ -152,7 +152,10 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 			defer span.End()
 			task := log.Task(title, 0)
 			defer task.End()
-			return rootfs.Provision(ctx, d, layers, lender, []rootfs.Step{from.step(step, task)}, log)
+			return errors.Join(
+				d.Title(title),
+				rootfs.Provision(ctx, d, layers, lender, []rootfs.Step{from.step(step, task)}, log),
+			)
 		})
 		if err != nil {
 			return nil, fmt.Errorf("bootstrapping Debian %s: %s: %w", from.Suite, step, err)
@@ -170,7 +173,10 @@ func (from Debian) extracted(ctx context.Context, with Tools, log *progress.Repo
 		defer span.End()
 		task := log.Task("fetching packages", 0)
 		defer task.End()
-		return from.release().Extract(ctx, packages(), d, with.Archives, lines(task.Note))
+		return errors.Join(
+			d.Title("packages of Debian "+from.Suite),
+			from.release().Extract(ctx, packages(), d, with.Archives, lines(task.Note)),
+		)
 	})
 	if err != nil {
 		return "", fmt.Errorf("fetching Debian %s: %w", from.Suite, err)

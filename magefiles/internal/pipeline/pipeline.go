@@ -133,6 +133,10 @@ func (b *Build) lock(ctx context.Context) error {
 	if b.store, err = rootfs.Open(filepath.Join(b.Cache, LayersDir), b.Log); err != nil {
 		return err
 	}
+	if b.Refresh == engine.RefreshBase {
+		// The native programs too: they have to be of the base image's versions.
+		b.store = b.store.Fresh()
+	}
 	b.archives, err = debian.OpenArchives(filepath.Join(b.downloads, PackagesDir))
 	return err
 }

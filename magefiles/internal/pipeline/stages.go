@@ -25,30 +25,16 @@ import (
 // Base brings the base image into the cache.
 func (b *Build) Base(ctx context.Context) (base.Image, error) {
 	if b.values.kind == "bootstrap" {
-		dir := filepath.Join(b.Cache, "base")
-		debian := base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}
-		store, err := b.storeForBase(ctx, debian, dir)
-		if err != nil {
-			return base.Image{}, err
+		debian, dir := base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, filepath.Join(b.Cache, "base")
+		if b.Refresh == engine.RefreshBase && !b.refreshedBase {
+			if err := base.Forget(ctx, debian, dir, b.Log); err != nil {
+				return base.Image{}, err
+			}
+			b.refreshedBase = true
 		}
-		return base.Bootstrap(ctx, debian, base.Tools{Store: store, Lender: b.native, Archives: b.archives}, dir, b.Log)
+		return base.Bootstrap(ctx, debian, base.Tools{Store: b.store, Lender: b.native, Archives: b.archives}, dir, b.Log)
 	}
 	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
-}
-
-// storeForBase forgets the bootstrapped base image if it is to be refreshed,
-// once, and returns the store to make it with.
-func (b *Build) storeForBase(ctx context.Context, debian base.Debian, dir string) (*rootfs.Store, error) {
-	if b.Refresh != engine.RefreshBase {
-		return b.store, nil
-	}
-	if !b.refreshedBase {
-		if err := base.Forget(ctx, debian, dir, b.Log); err != nil {
-			return nil, err
-		}
-		b.refreshedBase = true
-	}
-	return b.store.Fresh(), nil
 }
 
 // native returns what lends the chroot this machine's own programs, nil where
