@@ -2,7 +2,9 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -43,9 +45,9 @@ const (
 // Pack writes an image of l with the files of src into the new file img. What
 // a failed attempt has written stays: img is the caller's to rename or remove.
 //
-// The root file system is made twice if its first size, an estimate, leaves
-// more or less free than the headroom: mke2fs takes seconds, and a smaller
-// image is written to every card.
+// What a root file system takes beside its files shows in an empty one, which
+// is made first. It is filled again if the size reckoned from that leaves more
+// or less free than the headroom: a smaller image is written to every card.
 func Pack(ctx context.Context, l Layout, src Source, img string) error {
 	if l.Latest.IsZero() {
 		l.Latest = l.Time
@@ -54,7 +56,10 @@ func Pack(ctx context.Context, l Layout, src Source, img string) error {
 	if err != nil {
 		return fmt.Errorf("measuring the root file system: %w", err)
 	}
-	size := estimate(use, l.Headroom)
+	size, err := l.rootSize(ctx, img, use)
+	if err != nil {
+		return err
+	}
 	for attempt := 1; ; attempt++ {
 		if err := l.packOnce(ctx, src, img, size, use.inodes); err != nil {
 			return err
@@ -73,6 +78,24 @@ func Pack(ctx context.Context, l Layout, src Source, img string) error {
 		size = roundUp(size-surplus+eraseSize/2, eraseSize)
 	}
 	return check(ctx, img, l.root(size))
+}
+
+// rootSize reckons the size in bytes of a root file system that holds u and
+// leaves the headroom free.
+func (l Layout) rootSize(ctx context.Context, img string, u usage) (int64, error) {
+	size := l.Headroom + u.most()
+	if err := os.Truncate(img, 0); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	argv := mke2fsArgv(l.Root, l.root(size), u.inodes, "", img)
+	if err := (process.Cmd{Argv: argv, Env: toolEnvAt(l.Time)}).Run(ctx); err != nil {
+		return 0, fmt.Errorf("trying out an empty root file system in %s: %w", img, err)
+	}
+	free, err := freeBytes(ctx, img, l.root(size))
+	if err != nil {
+		return 0, err
+	}
+	return roundUp(size-free+u.likely()+l.Headroom+eraseSize/2, eraseSize), nil
 }
 
 func (l Layout) boot() Partition { return Partition{l.BootStart, l.BootSize, l.BootType} }
@@ -133,14 +156,17 @@ func mkfatArgv(fat FAT, p Partition, img string) []string {
 }
 
 // mke2fs sorts what it finds in a directory by itself.
-func mke2fsArgv(fs Ext4, p Partition, inodes int64, dir, img string) []string {
-	return []string{
-		"mke2fs", "-q", "-F", "-t", "ext4", "-O", "none," + strings.Join(fs.Features, ","),
-		"-b", fmt.Sprint(blockSize), "-I", fs.InodeSize, "-N", fmt.Sprint(inodeCount(inodes)),
-		"-U", fs.UUID, "-L", fs.Label,
-		"-E", fmt.Sprintf("offset=%d,hash_seed=%s,root_owner=0:0,lazy_itable_init=0,nodiscard", p.Start, fs.HashSeed),
-		"-d", dir, img, fmt.Sprintf("%dk", p.Size/1024),
+func mke2fsArgv(ext4 Ext4, p Partition, inodes int64, dir, img string) []string {
+	argv := []string{
+		"mke2fs", "-q", "-F", "-t", "ext4", "-O", "none," + strings.Join(ext4.Features, ","),
+		"-b", fmt.Sprint(blockSize), "-I", ext4.InodeSize, "-N", fmt.Sprint(inodeCount(inodes)),
+		"-U", ext4.UUID, "-L", ext4.Label,
+		"-E", fmt.Sprintf("offset=%d,hash_seed=%s,root_owner=0:0,lazy_itable_init=0,nodiscard", p.Start, ext4.HashSeed),
 	}
+	if dir != "" {
+		argv = append(argv, "-d", dir)
+	}
+	return append(argv, img, fmt.Sprintf("%dk", p.Size/1024))
 }
 
 func freeBytes(ctx context.Context, img string, root Partition) (int64, error) {
@@ -233,13 +259,18 @@ func (u *usageCounter) line(s string) error {
 	return nil
 }
 
-// estimate returns a size in bytes for a file system that holds u and leaves
-// headroom free.
-func estimate(u usage, headroom int64) int64 {
+// most is more than u takes, with all that an ext4 file system has beside it.
+func (u usage) most() int64 {
 	const longestEntry = 264
-	data := u.bytes + headroom + inodeCount(u.inodes)*256 + u.entries*longestEntry
+	data := u.bytes + inodeCount(u.inodes)*256 + u.entries*longestEntry
 	journalAndDescriptors := int64(64<<20) + 16<<20 + data/100
 	return roundUp(data+journalAndDescriptors, eraseSize)
+}
+
+// likely is what u takes with names of the usual length.
+func (u usage) likely() int64 {
+	const usualEntry = 32
+	return u.bytes + u.entries*usualEntry
 }
 
 // inodeCount leaves a third free: a device makes files before it has grown.
