@@ -13,6 +13,7 @@ import (
 	"github.com/bitfield/script"
 	"github.com/magefile/mage/mg"
 
+	"github.com/cubeos-app/releases/magefiles/internal/engine/packer"
 	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
@@ -100,7 +101,7 @@ func goTest(ctx context.Context, args ...string) error {
 	return process.Cmd{Argv: append([]string{"go"}, args...), Stdout: os.Stdout, Stderr: os.Stderr}.Run(ctx)
 }
 
-// Lint checks the sources: gofmt, vet, staticcheck, shellcheck, shfmt and the recipe's format; it changes nothing.
+// Lint checks the sources: gofmt, vet, staticcheck, shellcheck, shfmt, and the recipe by Packer itself; it changes nothing.
 func Lint(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -138,6 +139,7 @@ func Lint(ctx context.Context) error {
 			}
 			return errors.Join(problems...)
 		}},
+		{"recipe by Packer itself, which is compiled the first time", func() error { return packer.Validate(ctx, ".") }},
 	}
 	var problems []error
 	for _, c := range checks {
