@@ -1,6 +1,7 @@
 package packer
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -10,10 +11,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 
 	"github.com/docker/cli/cli/config"
+	"github.com/docker/cli/cli/config/configfile"
 	"github.com/docker/cli/cli/connhelper"
 	dockercontext "github.com/docker/cli/cli/context"
 	"github.com/docker/cli/cli/context/store"
@@ -67,9 +70,9 @@ func contextName() (string, error) {
 	if name := os.Getenv("DOCKER_CONTEXT"); name != "" {
 		return name, nil
 	}
-	file, err := config.Load("")
+	file, err := dockerConfig()
 	if err != nil {
-		return "", fmt.Errorf("reading Docker's configuration in %s: %w", config.Dir(), err)
+		return "", err
 	}
 	if file.CurrentContext != "" {
 		return file.CurrentContext, nil
@@ -77,10 +80,21 @@ func contextName() (string, error) {
 	return defaultContext, nil
 }
 
+// configDir is where Docker's command line keeps its configuration.
+func configDir() string { return cmp.Or(os.Getenv(config.EnvOverrideConfigDir), config.Dir()) }
+
+func dockerConfig() (*configfile.ConfigFile, error) {
+	file, err := config.Load(configDir())
+	if err != nil {
+		return nil, fmt.Errorf("reading Docker's configuration in %s: %w", configDir(), err)
+	}
+	return file, nil
+}
+
 // contextOptions reads an entry of `docker context ls`.
 func contextOptions(name string) ([]client.Opt, error) {
 	const endpoint = "docker"
-	contexts := store.New(config.ContextStoreDir(), store.NewConfig(
+	contexts := store.New(filepath.Join(configDir(), "contexts"), store.NewConfig(
 		func() any { return &map[string]any{} },
 		store.EndpointTypeGetter(endpoint, func() any { return &dockercontext.EndpointMetaBase{} }),
 	))

@@ -38,6 +38,7 @@ import (
 type dockerd struct {
 	t     *testing.T
 	dir   string
+	blind string // a directory that it does not see
 	log   string
 	ended chan error
 	proc  *os.Process
@@ -45,14 +46,18 @@ type dockerd struct {
 }
 
 // startDockerd starts a daemon and makes it the one that DOCKER_HOST names.
-func startDockerd(t *testing.T) *dockerd {
+func startDockerd(t *testing.T) *dockerd { return startBlindDockerd(t, "") }
+
+// startBlindDockerd starts one that does not see what is in a directory, like
+// one on another machine.
+func startBlindDockerd(t *testing.T, blind string) *dockerd {
 	t.Helper()
 	// The socket's path may have 107 characters at most, so t.TempDir is no place.
 	dir, err := os.MkdirTemp("", "dockerd-")
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &dockerd{t: t, dir: dir, log: filepath.Join(dir, "log")}
+	d := &dockerd{t: t, dir: dir, blind: blind, log: filepath.Join(dir, "log")}
 	t.Cleanup(func() {
 		if t.Failed() {
 			if raw, err := os.ReadFile(d.log); err == nil {
@@ -82,6 +87,14 @@ func (d *dockerd) start() {
 	in := func(name string) string { return filepath.Join(d.dir, name) }
 	cmd := exec.Command("dockerd", "--data-root", in("data"), "--exec-root", in("exec"), "--pidfile", in("pid"),
 		"--host", "unix://"+d.socket(), "--bridge=none", "--iptables=false", "--shutdown-timeout=5")
+	if d.blind != "" {
+		hide := []string{"unshare", "--mount", "--propagation", "private", "--", "sh", "-euc", `mount -t tmpfs none "$0"; exec "$@"`, d.blind}
+		path, err := exec.LookPath(hide[0])
+		if err != nil {
+			d.t.Fatal(err)
+		}
+		cmd.Path, cmd.Args = path, append(hide, cmd.Args...)
+	}
 	if runc := d.runc(); runc != "" {
 		cmd.Args = append(cmd.Args, "--add-runtime=bounded="+runc, "--default-runtime=bounded")
 	}

@@ -10,7 +10,6 @@ import (
 	"strings"
 
 	cerrdefs "github.com/containerd/errdefs"
-	"github.com/docker/cli/cli/config"
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/registry"
 	"github.com/docker/docker/client"
@@ -134,9 +133,9 @@ func (b Builder) credentials() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the builder's image %q: %w", b.Reference, err)
 	}
-	file, err := config.Load("")
+	file, err := dockerConfig()
 	if err != nil {
-		return "", fmt.Errorf("reading Docker's configuration in %s: %w", config.Dir(), err)
+		return "", err
 	}
 	key := ref.Context().RegistryStr()
 	if key == name.DefaultRegistry {
