@@ -126,7 +126,8 @@ const uploadDir = "/run/upload"
 
 // file adds a run for each source, as Packer copies into a chroot: cp -R, where
 // a slash behind a directory means its contents, and one behind the
-// destination a directory to put a file into.
+// destination a directory to put a file into. A single file goes through a
+// temporary one, which nobody but root may read: neither may its copy.
 func (s *step) file(parts *[]string) error {
 	for _, source := range s.Sources {
 		sum, err := stage.TreeDigest(strings.TrimSuffix(source, "/"))
@@ -138,8 +139,11 @@ func (s *step) file(parts *[]string) error {
 			return err
 		}
 		dir, from, to := source, uploadDir, s.Destination
+		argv := []string{"cp", "-R"}
 		switch {
 		case !info.IsDir():
+			argv = []string{"sh", "-c", `umask 077; exec cat "$0" >"$1"`}
+			*parts = append(*parts, argv...)
 			dir, from = filepath.Dir(source), path.Join(uploadDir, filepath.Base(source))
 			if strings.HasSuffix(to, "/") {
 				to = path.Join(to, filepath.Base(source))
@@ -151,7 +155,7 @@ func (s *step) file(parts *[]string) error {
 		}
 		*parts = append(*parts, from, to, sum)
 		s.runs = append(s.runs, rootfs.Step{
-			Argv:  []string{"cp", "-R", from, path.Clean(to)},
+			Argv:  append(argv, from, path.Clean(to)),
 			Binds: []rootfs.Bind{{From: filepath.Clean(dir), To: uploadDir}},
 		})
 	}
