@@ -5,10 +5,10 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/base"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/disk/disktest"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs/rootfstest"
 	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
@@ -27,17 +27,9 @@ func BaseImage(t *testing.T) base.Image {
 		}
 	}
 	img := filepath.Join(t.TempDir(), "base.img")
-	err := disk.Pack(t.Context(), disk.Layout{
-		ID: DiskID, BootStart: 8 << 20, BootSize: 64 << 20, BootType: "c",
-		Boot: disk.FAT{Label: "bootfs", ID: 0x11112222},
-		Root: disk.Ext4{
-			Label: "rootfs", UUID: "0f0e0d0c-0b0a-4908-8706-050403020100", InodeSize: "256",
-			HashSeed: "00010203-0405-4607-8809-0a0b0c0d0e0f",
-			Features: []string{"has_journal", "ext_attr", "resize_inode", "dir_index", "filetype", "extent", "sparse_super", "large_file", "extra_isize"},
-		},
-		Headroom: 16 << 20,
-		Time:     time.Unix(1, 0),
-	}, src, img)
+	layout := disktest.Layout()
+	layout.ID, layout.Headroom = DiskID, 16<<20
+	err := disk.Pack(t.Context(), layout, src, img)
 	if err != nil {
 		t.Fatal(err)
 	}

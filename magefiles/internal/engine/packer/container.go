@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"io/fs"
 	"strings"
-	"syscall"
 	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
@@ -100,34 +99,56 @@ func (b *build) start(ctx context.Context) (err error) {
 		return fmt.Errorf("starting the builder's container: %w", err)
 	}
 	b.Log.Printf("Packer runs in the container %s; all it prints goes to %s", containerName(b.id), out.log.Name())
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case err := <-failed:
-		if ctx.Err() != nil {
+	return b.follow(ctx, out, read, ended, failed)
+}
+
+// follow waits for the end of the container, of what it prints, or of either's
+// being heard of.
+func (b *build) follow(ctx context.Context, out *output, read <-chan error, ended <-chan container.WaitResponse, failed <-chan error) error {
+	for {
+		select {
+		case <-ctx.Done():
 			return context.Cause(ctx)
+		case err := <-read:
+			if err := unkept(err); err != nil {
+				return err
+			}
+			read = nil
+		case err := <-failed:
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			return b.lost(err)
+		case end := <-ended:
+			if err := drain(read); err != nil {
+				return err
+			}
+			return b.judge(ctx, end.StatusCode, out)
 		}
-		return b.lost(err)
-	case end := <-ended:
-		if err := drain(read); err != nil {
-			return fmt.Errorf("reading what Packer prints: %w", err)
-		}
-		return b.judge(ctx, end.StatusCode, out)
 	}
 }
 
 // drain waits for the last lines. A process that outlives Packer could hold
 // the stream open.
 func drain(read <-chan error) error {
+	if read == nil {
+		return nil
+	}
 	select {
 	case err := <-read:
-		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
-			return nil
-		}
-		return err
+		return unkept(err)
 	case <-time.After(5 * time.Second):
 		return nil
 	}
+}
+
+// unkept is the error of a log that could not be written. That the stream
+// broke off says nothing more than the container's end, or the daemon's.
+func unkept(err error) error {
+	if local := new(fs.PathError); errors.As(err, &local) {
+		return fmt.Errorf("keeping what Packer prints: %w", err)
+	}
+	return nil
 }
 
 func (b *build) lost(err error) error {

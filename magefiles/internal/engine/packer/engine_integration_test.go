@@ -138,7 +138,7 @@ func newWorkshop(t *testing.T, img base.Image) *workshop {
 	write(t, filepath.Join(w.root, "packer/files/.hidden"), "")
 	w.first(`printf '%s\n' "$GREETING" >/etc/greeting; rm /etc/old`)
 	t.Cleanup(func() {
-		debug, err := os.ReadFile(filepath.Join(w.root, "build/log/packer-debug.log"))
+		debug, err := os.ReadFile(filepath.Join(w.root, "log/packer-debug.log"))
 		if t.Failed() && err == nil {
 			t.Logf("Packer's own log ends:\n%s", debug[max(0, len(debug)-4000):])
 		}
@@ -165,7 +165,7 @@ func (w *workshop) job() engine.Job {
 func (w *workshop) load() (engine.Job, error) {
 	r, err := recipe.Load(recipe.Options{Root: w.root, TemplateFile: "packer/x.pkr.hcl", VarFile: "packer/x.pkrvars.hcl", Vars: w.vars})
 	return engine.Job{
-		Recipe: r, Base: w.base, Image: filepath.Join(w.root, "build", "packed.img"), LogDir: filepath.Join(w.root, "build", "log"),
+		Recipe: r, Base: w.base, Image: filepath.Join(w.root, "build", "packed.img"), LogDir: filepath.Join(w.root, "log"),
 		Headroom: 16 << 20, Time: time.Unix(1700000000, 0), Again: "go tool mage build -engine=packer",
 	}, err
 }
@@ -219,7 +219,7 @@ func (w *workshop) nothingLeft(d *dockerd) {
 	w.noLoops()
 	if left, _ := filepath.Glob(filepath.Join(w.root, "build", "*[!.]*")); len(left) > 0 {
 		for _, path := range left {
-			if base := filepath.Base(path); base != "log" && base != "packed.img" && base != "lock" {
+			if base := filepath.Base(path); base != "packed.img" && base != "lock" {
 				w.t.Errorf("%s is left", path)
 			}
 		}
@@ -309,7 +309,7 @@ func TestBuild(t *testing.T) {
 		if strings.Contains(err.Error(), "unmounting") {
 			t.Errorf("the error shows the clearing up:\n%v", err)
 		}
-		if log, err := os.ReadFile(filepath.Join(w.root, "build/log/packer.log")); err != nil || !strings.Contains(string(log), "the reason") {
+		if log, err := os.ReadFile(filepath.Join(w.root, "log/packer.log")); err != nil || !strings.Contains(string(log), "the reason") {
 			t.Errorf("the log is %q, %v", log, err)
 		}
 		w.nothingLeft(d)
