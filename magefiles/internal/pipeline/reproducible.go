@@ -9,8 +9,10 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/cubeos-app/releases/magefiles/internal/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/assist"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
+	"github.com/cubeos-app/releases/magefiles/internal/engine"
 	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
 	"github.com/cubeos-app/releases/magefiles/internal/stage"
 )
@@ -23,61 +25,72 @@ func (b *Build) Reproducible(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.remove()) }()
-	_, err = b.reproducible(ctx, s)
+	second, err := b.anew(ctx, s, "second")
+	if err != nil {
+		return err
+	}
+	_, err = b.reproducible(ctx, s, second)
 	return err
 }
 
-// Proofs is Reproducible and Sameness, for which the second build is the native
-// one.
+// Proofs is Reproducible and Sameness. The second build is the native one, and
+// it is b itself, made anew: whatever is done with it next need not build.
 func (b *Build) Proofs(ctx context.Context) (err error) {
-	if !assist.Supported() {
-		b.Log.Printf("on this machine no programs are lent, so native and emulated cannot be compared")
-		return b.Reproducible(ctx)
+	if b.values.kind != "bootstrap" {
+		return fmt.Errorf("the base image of the profile %s is not made here, so it cannot be made anew", b.Profile)
 	}
-	if _, err := b.lenderToJudge(ctx); err != nil {
-		return err
+	if assist.Supported() {
+		if _, err := b.lenderToJudge(ctx); err != nil {
+			return err
+		}
 	}
 	s, err := b.scratch(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.remove()) }()
-	native, err := b.reproducible(ctx, s)
+	b.Refresh = engine.RefreshBase
+	if err := b.stages.Forget("container-images"); err != nil {
+		return err
+	}
+	native, err := b.reproducible(ctx, s, b)
 	if err != nil {
 		return err
+	}
+	if !assist.Supported() {
+		b.Log.Printf("on this machine no programs are lent, so native and emulated cannot be compared")
+		return nil
 	}
 	return b.sameEmulated(ctx, native, s)
 }
 
-// reproducible returns the second of its builds.
-func (b *Build) reproducible(ctx context.Context, s *scratch) (last provisioned, err error) {
-	var builds [2]*Build
-	for i := range builds {
-		fresh, err := b.anew(ctx, s, fmt.Sprint(i+1))
-		if err != nil {
-			return last, err
-		}
+// reproducible compares second, which finds nothing built before, with a build
+// in s. It returns how second was provisioned.
+func (b *Build) reproducible(ctx context.Context, s *scratch, second *Build) (last provisioned, err error) {
+	first, err := b.anew(ctx, s, "first")
+	if err != nil {
+		return last, err
+	}
+	builds := []*Build{first, second}
+	for i, build := range builds {
 		b.Log.Printf("build %d of %d, from nothing but downloads", i+1, len(builds))
-		if last, err = fresh.imageAnew(ctx); err != nil {
+		if last, err = build.imageAnew(ctx); err != nil {
 			return last, err
 		}
 		if i == 0 {
 			// Only its image is compared.
-			for _, spent := range []string{fresh.store.Dir, filepath.Join(fresh.Cache, "base")} {
-				if err := os.RemoveAll(spent); err != nil {
-					return last, err
-				}
+			if err := errors.Join(build.store.Close(), os.RemoveAll(build.store.Dir)); err != nil {
+				return last, err
 			}
 		}
-		builds[i] = fresh
 	}
-	if err := b.sameImage(ctx, builds[0].names.Image, builds[1].names.Image, s.dir); err != nil {
+	if err := b.sameImage(ctx, first.names.Image, second.names.Image, s.dir); err != nil {
 		return last, err
 	}
-	return last, b.sameArtifacts(ctx, builds[0], builds[1])
+	return last, b.sameArtifacts(ctx, first, second)
 }
 
-// imageAnew makes the image, with no stage that could be up to date.
+// imageAnew makes the image of a build that finds nothing built before.
 func (b *Build) imageAnew(ctx context.Context) (provisioned, error) {
 	if err := b.ContainerImages(ctx); err != nil {
 		return provisioned{}, err
@@ -94,7 +107,7 @@ func (b *Build) imageAnew(ctx context.Context) (provisioned, error) {
 	if err != nil {
 		return provisioned{}, err
 	}
-	return p, b.embedded(lender).Pack(ctx, job, p.layers)
+	return p, b.Image(ctx)
 }
 
 func (b *Build) sameImage(ctx context.Context, first, second, dir string) error {
@@ -113,19 +126,22 @@ func (b *Build) sameImage(ctx context.Context, first, second, dir string) error 
 	return nil
 }
 
-// sameArtifacts finishes two builds of the same image.
+// sameArtifacts compresses two builds of the same image.
 func (b *Build) sameArtifacts(ctx context.Context, first, second *Build) error {
-	x, err := first.finish(ctx)
-	if err != nil {
-		return err
+	var manifests [2]artifact.Manifest
+	for i, build := range []*Build{first, second} {
+		if err := build.Compress(ctx); err != nil {
+			return err
+		}
+		var err error
+		if manifests[i], err = artifact.ReadManifest(build.names.Manifest); err != nil {
+			return err
+		}
 	}
-	y, err := second.finish(ctx)
-	if err != nil {
-		return err
-	}
-	b.Log.Printf("sha256 of the compressed image: first %s, second %s", x.XZ.SHA256, y.XZ.SHA256)
-	if x != y {
-		return fmt.Errorf("made of the same image, these are not the same: %+v and %+v", x, y)
+	x, y := manifests[0], manifests[1]
+	b.Log.Printf("sha256 of the compressed image: first %s, second %s", x.Compressed.SHA256, y.Compressed.SHA256)
+	if x.Compressed != y.Compressed || x.BlockMap != y.BlockMap {
+		return fmt.Errorf("made of the same image, these are not the same: %+v, %+v and %+v, %+v", x.Compressed, x.BlockMap, y.Compressed, y.BlockMap)
 	}
 	b.Log.Printf("both builds gave the same image, bit for bit")
 	return nil

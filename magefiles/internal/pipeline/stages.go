@@ -150,7 +150,30 @@ func (b *Build) Compress(ctx context.Context) error {
 }
 
 func (b *Build) compress(ctx context.Context) error {
-	result, err := b.finish(ctx)
+	info, err := os.Stat(b.names.Image)
+	if err != nil {
+		return err
+	}
+	occupied, err := disk.Occupied(ctx, b.names.Image, info.Size())
+	if err != nil {
+		return err
+	}
+	zeros := make([]artifact.Range, len(occupied))
+	for i, r := range occupied {
+		zeros[i] = artifact.Range(r)
+	}
+	names, err := artifact.NamesFor(b.Profile, b.Version)
+	if err != nil {
+		return err
+	}
+	result, err := artifact.Finish(ctx, artifact.FinishOptions{
+		Raw:      b.names.Image,
+		Dir:      b.dir,
+		Names:    names,
+		Level:    b.Level,
+		Zeros:    zeros,
+		Reporter: b.Log,
+	})
 	if err != nil {
 		return err
 	}
@@ -159,34 +182,6 @@ func (b *Build) compress(ctx context.Context) error {
 		return err
 	}
 	return manifest.Write(b.names.Manifest)
-}
-
-// finish reads the image once, for its digest, archive and block map.
-func (b *Build) finish(ctx context.Context) (artifact.Result, error) {
-	info, err := os.Stat(b.names.Image)
-	if err != nil {
-		return artifact.Result{}, err
-	}
-	occupied, err := disk.Occupied(ctx, b.names.Image, info.Size())
-	if err != nil {
-		return artifact.Result{}, err
-	}
-	zeros := make([]artifact.Range, len(occupied))
-	for i, r := range occupied {
-		zeros[i] = artifact.Range(r)
-	}
-	names, err := artifact.NamesFor(b.Profile, b.Version)
-	if err != nil {
-		return artifact.Result{}, err
-	}
-	return artifact.Finish(ctx, artifact.FinishOptions{
-		Raw:      b.names.Image,
-		Dir:      b.dir,
-		Names:    names,
-		Level:    b.Level,
-		Zeros:    zeros,
-		Reporter: b.Log,
-	})
 }
 
 func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.Manifest, error) {
