@@ -7,6 +7,8 @@ export LC_ALL=C.UTF-8
 : "${CUBEOS_VERSION:?}" "${CUBEOS_PROFILE:?}"
 
 apt-get clean
+# Their times tell whether packages had to be fetched.
+touch /var/cache/apt/archives /var/cache/apt/archives/partial
 rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old
 
 # Identity. An empty machine-id is filled in at boot; "uninitialized" would make

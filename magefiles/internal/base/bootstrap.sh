@@ -84,6 +84,8 @@ printf 'instance-id: base-image\n' >>/boot/firmware/meta-data
 sed -i '1i #cloud-config' /boot/firmware/user-data
 
 apt-get clean
+# Their times tell whether packages had to be fetched.
+touch /var/cache/apt/archives /var/cache/apt/archives/partial
 rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_*_key*
 : >/etc/machine-id
 # The resolver and host name are the build machine's.
