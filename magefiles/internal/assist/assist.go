@@ -46,8 +46,9 @@ func (k *Kit) Lend(layers []string) ([]rootfs.AidFile, error) {
 		}
 		files = append(files, k.lend(t, layers)...)
 	}
-	if len(other) > 0 {
-		k.log.Printf("warning: these run emulated, since the root file system has another version: %s", strings.Join(other, ", "))
+	if other := strings.Join(other, ", "); other != "" && other != k.told {
+		k.told = other
+		k.log.Printf("warning: these run emulated, since the root file system has another version: %s", other)
 	}
 	if len(files) == 0 {
 		return nil, nil

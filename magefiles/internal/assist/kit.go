@@ -30,6 +30,7 @@ type Kit struct {
 	tree     string
 	packages map[string]contents // of those in tools
 	log      *progress.Reporter
+	told     string // the last warning, which is not repeated at every step
 }
 
 // contents is what the kit has of a package.

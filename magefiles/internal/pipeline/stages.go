@@ -50,6 +50,7 @@ func (b *Build) native(ctx context.Context) (rootfs.Lender, error) {
 		}
 		if err != nil {
 			b.Log.Printf("warning: everything runs emulated, several times slower: %v", err)
+			b.Emulate = true
 			return nil, nil
 		}
 		b.lender = kit

@@ -1,0 +1,47 @@
+//go:build integration
+
+package pipeline
+
+import (
+	"bytes"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/cubeos-app/releases/magefiles/internal/assist"
+	"github.com/cubeos-app/releases/magefiles/internal/debian"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+)
+
+// A mirror that has nothing for amd64 makes a build slower, and no more.
+func TestNoNativeProgramsToBeHad(t *testing.T) {
+	if !assist.Supported() {
+		t.Skip("lending is for amd64 build machines")
+	}
+	mirror := httptest.NewServer(http.NotFoundHandler())
+	defer mirror.Close()
+	var out bytes.Buffer
+	log := progress.New(&out)
+	store, err := rootfs.Open(filepath.Join(t.TempDir(), "layers"), log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	archives, err := debian.OpenArchives(filepath.Join(store.Dir, "..", "packages"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &Build{Options: Options{Log: log}, store: store, archives: archives, values: values{suite: "trixie", mirror: mirror.URL}}
+	for range 2 {
+		lender, err := b.native(t.Context())
+		if lender != nil || err != nil {
+			t.Fatalf("got %v, %v, want no lender and no error", lender, err)
+		}
+	}
+	if got := strings.Count(out.String(), "warning: everything runs emulated"); got != 1 || !strings.Contains(out.String(), mirror.URL) {
+		t.Errorf("want one warning that names the mirror, got:\n%s", out.String())
+	}
+}
