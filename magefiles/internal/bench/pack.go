@@ -40,6 +40,7 @@ func pack(ctx context.Context, s *session) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
+	s.Log.Printf("taking the image apart, and writing it into one of 8 GiB")
 	c, err := newContest(ctx, img, dir)
 	if err != nil {
 		return fmt.Errorf("preparing: %w", err)
@@ -47,10 +48,11 @@ func pack(ctx context.Context, s *session) error {
 	var ours, theirs []outcome
 	for round := range s.Runs {
 		for side := range indices(2, round%2 == 1) {
-			way, all := c.fromTree, &ours
+			what, way, all := "making an image from the tree", c.fromTree, &ours
 			if side == 1 {
-				way, all = c.inPlace, &theirs
+				what, way, all = "shrinking an image of 8 GiB", c.inPlace, &theirs
 			}
+			s.Log.Printf("%s, and compressing it, %d of %d", what, round+1, s.Runs)
 			o, err := way(ctx)
 			if err != nil {
 				return err
