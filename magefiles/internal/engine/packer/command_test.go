@@ -189,14 +189,14 @@ func TestABuildersErrorIsTold(t *testing.T) {
 	defer o.Close()
 	for _, line := range []string{
 		"1,,ui,message,    arm.cubeos: mapping image",
-		"1,,ui,error,==> arm.cubeos: error losetup --find --partscan exit status 1: No space left on device",
+		`1,,ui,error,==> arm.cubeos: error losetup --find --partscan exit status 1: No space left on device\n==> arm.cubeos:`,
 	} {
 		if err := o.line(line); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got := o.failure(1).Error()
-	for _, want := range []string{"exit status 1:\nerror losetup", "a disk is full"} {
+	for _, want := range []string{"exit status 1:\nerror losetup", "on device\nall it printed", "a disk is full"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the error lacks %q:\n%s", want, got)
 		}

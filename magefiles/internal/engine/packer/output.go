@@ -127,8 +127,9 @@ func withoutTarget(s string) string {
 		if !ok {
 			continue
 		}
-		if target, text, ok := strings.Cut(rest, ": "); ok && !strings.ContainsAny(target, " \t") {
-			return text
+		// Of an empty line only the colon is left.
+		if target, text, ok := strings.Cut(rest+" ", ": "); ok && !strings.ContainsAny(target, " \t") {
+			return strings.TrimSuffix(text, " ")
 		}
 	}
 	return s
@@ -151,6 +152,9 @@ func (o *output) understand(kind, text string) {
 	}
 	if title := o.announced(text); title != "" {
 		o.stage(title)
+		return
+	}
+	if text == "" {
 		return
 	}
 	o.task.Note(text)

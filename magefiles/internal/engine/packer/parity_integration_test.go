@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/cubeos-app/releases/magefiles/internal/base"
+	"github.com/cubeos-app/releases/magefiles/internal/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/disk"
 	"github.com/cubeos-app/releases/magefiles/internal/engine"
 	"github.com/cubeos-app/releases/magefiles/internal/engine/enginetest"
@@ -129,11 +130,7 @@ func TestBothEnginesMeanTheSame(t *testing.T) {
 		t.Fatalf("%v\n%s", err, w.said())
 	}
 	trees := []string{w.tree()}
-	store, err := rootfs.Open(t.TempDir(), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := (engine.Embedded{Store: store, Log: progress.New(w)}).Build(t.Context(), w.job()); err != nil {
+	if err := w.embedded().Build(t.Context(), w.job()); err != nil {
 		t.Fatalf("%v\n%s", err, w.said())
 	}
 	trees = append(trees, w.tree())
@@ -145,6 +142,20 @@ func TestBothEnginesMeanTheSame(t *testing.T) {
 		}
 	}
 	compareTrees(t, trees)
+}
+
+// embedded is the other engine, with a cache of its own.
+func (w *workshop) embedded() engine.Engine {
+	w.t.Helper()
+	store, err := rootfs.Open(w.t.TempDir(), nil)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	archives, err := debian.OpenArchives(w.t.TempDir())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return engine.Embedded{Store: store, Archives: archives, Log: progress.New(w)}
 }
 
 // probed returns what a probe wrote down, without what may be unlike.
