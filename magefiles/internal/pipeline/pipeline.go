@@ -176,7 +176,7 @@ func GiveBack(root string) error {
 		return nil
 	}
 	var problems []error
-	for _, made := range []string{"build", "docker-images", "rpi-imager.json", filepath.Join("skopeo", "images.lock")} {
+	for _, made := range []string{"build", "docker-images", "rpi-imager.json", filepath.Join("skopeo", "images.lock"), filepath.Join("packer", "builder.lock")} {
 		err := filepath.WalkDir(filepath.Join(root, made), func(path string, _ fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil

@@ -1,0 +1,53 @@
+package packer
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+func TestCredentialsAreDockersOwn(t *testing.T) {
+	dir := noDaemon(t)
+	secret := base64.StdEncoding.EncodeToString([]byte("user:secret"))
+	config := `{"auths":{"https://index.docker.io/v1/":{"auth":"` + secret + `"},"localhost:5000":{"auth":"` + secret + `"}}}`
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for reference, want := range map[string]string{
+		"docker.io/a/builder:1":       "secret",
+		"localhost:5000/builder:1":    "secret",
+		"registry.example/builder:1":  "",
+		"docker.io/library/builder:1": "secret",
+	} {
+		encoded, err := Builder{Reference: reference}.credentials()
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := base64.URLEncoding.DecodeString(encoded)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got struct{ Password string }
+		if err := json.Unmarshal(raw, &got); err != nil || got.Password != want {
+			t.Errorf("%s: password %q, %v, want %q", reference, got.Password, err, want)
+		}
+	}
+}
+
+func TestFollowingAPull(t *testing.T) {
+	good := `{"status":"Downloading","progressDetail":{"current":5,"total":9},"id":"a"}` + "\n" + `{"status":"Downloading","progressDetail":{"current":9,"total":9},"id":"a"}`
+	if err := follow(strings.NewReader(good), nil); err != nil {
+		t.Error(err)
+	}
+	for text, want := range map[string]string{
+		good + `{"errorDetail":{"message":"no space left on device"},"error":"no space left on device"}`: "no space left",
+		good + `{"status":"Downl`: "following the pull",
+	} {
+		if err := follow(strings.NewReader(text), nil); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
