@@ -26,6 +26,15 @@ func checkEngine(name string) error {
 	return nil
 }
 
+// checkBuilder finds out early whether the Packer engine has its builder.
+func (b *Build) checkBuilder() error {
+	if b.Engine != PackerEngine {
+		return nil
+	}
+	_, err := b.builder()
+	return err
+}
+
 // imageInputs is what the image is made from.
 func (b *Build) imageInputs(job engine.Job) (map[string]string, error) {
 	inputs, err := engine.Inputs(job)

@@ -75,9 +75,13 @@ func (e Engine) Build(ctx context.Context, job engine.Job) (err error) {
 	return engine.Repack(ctx, job, b.made(), filepath.Join(b.output, "tree"), e.Log)
 }
 
-// check refuses what Packer could not see in its container.
+// check refuses what Packer could not see in its container, and a machine
+// whose traces could not be told from others'.
 func (e Engine) check(job engine.Job) error {
 	var problems []error
+	if hostID() == "" {
+		problems = append(problems, errors.New("this machine has no host name, so what a killed build leaves in a Docker daemon could not be told from another machine's: set one"))
+	}
 	for _, path := range named(job) {
 		if !filepath.IsLocal(e.rel(path)) {
 			problems = append(problems, fmt.Errorf("the recipe names %s, which is outside of %s: the builder's container does not see it", path, e.Root))
