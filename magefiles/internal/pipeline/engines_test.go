@@ -30,8 +30,12 @@ func TestTheBuilderIsPinnedOnce(t *testing.T) {
 	if got, err := b.builder(); err != nil || got != (packer.Builder{Reference: reference}) {
 		t.Errorf("without a lock: %v, %v", got, err)
 	}
-	b.Locked = true
-	if _, err := b.builder(); err == nil || !strings.Contains(err.Error(), "commit packer/builder.lock") {
+	b.Locked, b.Engine = true, EmbeddedEngine
+	if err := b.checkBuilder(); err != nil {
+		t.Errorf("the embedded engine needs no builder: %v", err)
+	}
+	b.Engine = PackerEngine
+	if err := b.checkBuilder(); err == nil || !strings.Contains(err.Error(), "commit packer/builder.lock") {
 		t.Errorf("a release with a builder that is not pinned: %v", err)
 	}
 	digest := "sha256:" + strings.Repeat("ab", 32)

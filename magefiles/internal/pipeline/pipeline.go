@@ -247,7 +247,7 @@ func (b *Build) load() error {
 		imagerIcon:        v.String("imager_icon"),
 		imagerWebsite:     v.String("imager_website"),
 	}
-	return errors.Join(v.Err(), r.CheckFiles(b.values.containerImages), checkPaths(r, b.names), engine.CheckRefresh(r, b.Refresh))
+	return errors.Join(v.Err(), r.CheckFiles(b.values.containerImages), checkPaths(r, b.names), engine.CheckRefresh(r, b.Refresh), b.checkBuilder())
 }
 
 // What a build writes, measured for both profiles and rounded up generously:
