@@ -18,6 +18,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/engine"
+	"github.com/cubeos-app/releases/magefiles/internal/engine/packer"
 	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
@@ -107,6 +108,11 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 	}
 	if err := b.prepareMachine(ctx, groups); err != nil {
 		return nil, err
+	}
+	if b.Engine == PackerEngine {
+		if err := packer.Check(ctx); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.lock(ctx); err != nil {
 		return nil, errors.Join(err, b.Close())

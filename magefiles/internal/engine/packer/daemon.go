@@ -30,6 +30,15 @@ const oldestAPI = "1.41"
 // defaultContext is Docker's name for "no context".
 const defaultContext = "default"
 
+// Check finds out whether there is a Docker daemon to work with.
+func Check(ctx context.Context) error {
+	docker, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	return docker.Close()
+}
+
 // connect returns a client of the Docker daemon that `docker` itself would
 // talk to: DOCKER_HOST, or else DOCKER_CONTEXT, or else the context chosen in
 // Docker's configuration, or else the local socket.
@@ -173,7 +182,7 @@ func greet(ctx context.Context, docker *client.Client) error {
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("this user may not use the Docker daemon at %s: %w; let root run the build, or add the user to the group docker (`sudo usermod -aG docker $USER`, then log in again)", host, err)
 	case unreachable(err):
-		return fmt.Errorf("no Docker daemon answers at %s: %w; start it (`sudo systemctl start docker`), point DOCKER_HOST or `docker context use` at one, or build with -engine=embedded, which needs none", host, err)
+		return fmt.Errorf("no Docker daemon answers at %s; start it (`sudo systemctl start docker`), point DOCKER_HOST or `docker context use` at one, or build with -engine=embedded, which needs none: %w", host, err)
 	case err != nil:
 		return fmt.Errorf("the Docker daemon at %s: %w", host, err)
 	}
