@@ -27,7 +27,7 @@ for f in plain capable noted touched twin listed; do echo same >$f; done
 ln twin other; ln -s plain link; echo x >../boot/firmware/config.txt
 find "$1" -exec touch -hd @1600000000 {} +
 cd "$2/etc"; `+script+`
-find "$1/etc" "$2/etc" -maxdepth 0 -exec touch -d @1600000000 {} +`, "sh", lower, upper)
+find "$1" "$2" "$1/etc" "$2/etc" -maxdepth 0 -exec touch -d @1600000000 {} +`, "sh", lower, upper)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -24,7 +24,8 @@ const (
 func again(t *testing.T, as, dir string) *exec.Cmd {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^"+t.Name()+"$")
-	cmd.Env = append(os.Environ(), role+"="+as, roleDir+"="+dir)
+	// What it would remove at its end is removed for it: it may be killed.
+	cmd.Env = append(os.Environ(), role+"="+as, roleDir+"="+dir, "TMPDIR="+t.TempDir())
 	return cmd
 }
 

@@ -1,9 +1,11 @@
-// Package rootfstest provides root file systems for tests.
+// Package rootfstest provides root file systems for tests, and looks for what
+// is left of them.
 package rootfstest
 
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/cubeos-app/releases/magefiles/internal/process"
@@ -36,4 +38,19 @@ done`
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// MustNotBeMounted fails the test if anything is mounted below dir. Whatever
+// else comes and goes meanwhile is other tests'.
+func MustNotBeMounted(t *testing.T, dir string) {
+	t.Helper()
+	raw, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(raw)) {
+		if strings.Contains(line, dir) {
+			t.Errorf("still mounted: %s", line)
+		}
+	}
 }
