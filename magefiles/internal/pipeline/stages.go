@@ -134,7 +134,7 @@ func (b *Build) Compress(ctx context.Context) error {
 	if err := b.Image(ctx); err != nil {
 		return err
 	}
-	raw, err := stage.FileDigest(b.names.Image)
+	raw, err := b.stages.Digest("image", b.names.Image)
 	if err != nil {
 		return err
 	}

@@ -88,6 +88,20 @@ func (r Runner) Forget(name string) error {
 	return err
 }
 
+// Digest returns the lower-case hex sha256 of an output of the named stage. The
+// file is read only if it is not as the stage's last run left it.
+func (r Runner) Digest(name, path string) (string, error) {
+	var last stamp
+	if raw, err := os.ReadFile(r.stampFile(Stage{Name: name})); err == nil && json.Unmarshal(raw, &last) == nil {
+		for _, o := range last.Outputs {
+			if o.Path == path && o.untouched() {
+				return o.SHA256, nil
+			}
+		}
+	}
+	return FileDigest(path)
+}
+
 // stale says why s has to run, "" if it has not.
 func (r Runner) stale(s Stage) string {
 	raw, err := os.ReadFile(r.stampFile(s))
@@ -140,13 +154,18 @@ func (o output) differs() string {
 	if info.Size() != o.Size {
 		return "has another size"
 	}
-	if info.ModTime().Equal(o.ModTime) {
+	if o.untouched() {
 		return ""
 	}
 	if sum, err := FileDigest(o.Path); err != nil || sum != o.SHA256 {
 		return "has other contents"
 	}
 	return ""
+}
+
+func (o output) untouched() bool {
+	info, err := os.Stat(o.Path)
+	return err == nil && info.Size() == o.Size && info.ModTime().Equal(o.ModTime)
 }
 
 func (r Runner) write(ctx context.Context, s Stage) error {

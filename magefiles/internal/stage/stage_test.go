@@ -61,6 +61,38 @@ func TestDoRunsOnlyWhenSomethingChanged(t *testing.T) {
 	}
 }
 
+func TestDigestReadsOnlyWhatWasTouched(t *testing.T) {
+	dir := t.TempDir()
+	out := filepath.Join(dir, "out")
+	r := Runner{Dir: filepath.Join(dir, "stamps")}
+	digest := func() string {
+		t.Helper()
+		sum, err := r.Digest("make", out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return sum
+	}
+	s := Stage{Name: "make", Outputs: []string{out}, Run: func(context.Context) error { return os.WriteFile(out, []byte("made"), 0o644) }}
+	if err := r.Do(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	made := digest()
+	info, err := os.Stat(out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Contents that differ under the same size and time show what is not read.
+	os.WriteFile(out, []byte("mode"), 0o644)
+	if got := digest(); got == made {
+		t.Error("a file that was touched was not read")
+	}
+	os.Chtimes(out, time.Time{}, info.ModTime())
+	if got := digest(); got != made {
+		t.Error("a file that was not touched was read")
+	}
+}
+
 func TestDoOfAFailedStageRunsAgain(t *testing.T) {
 	dir := t.TempDir()
 	out := filepath.Join(dir, "out")
