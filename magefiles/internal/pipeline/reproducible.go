@@ -49,7 +49,7 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.remove()) }()
-	b.Refresh = engine.RefreshBase
+	b.Refresh, b.store = engine.RefreshBase, b.store.Fresh()
 	if err := b.stages.Forget("container-images"); err != nil {
 		return err
 	}
