@@ -10,8 +10,15 @@ import (
 )
 
 // Boot starts the finished image in an emulator and proves that it works; report and logs are in build/boot.
-func Boot(ctx context.Context, profile, version, cache, refresh, engine *string, level, limit *int) error {
-	return boot(ctx, flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, level: level, limit: limit})
+//
+// -scenario=NAME,NAME puts it through other scenarios than first boot, reboot and
+// power off; core are those CI runs, all is all. -jobs=N runs N machines at once,
+// by default as many as processors and memory allow.
+func Boot(ctx context.Context, profile, version, cache, refresh, engine, scenario *string, level, limit, jobs *int) error {
+	return boot(ctx, flags{
+		profile: profile, version: version, cache: cache, refresh: refresh, engine: engine,
+		scenario: scenario, level: level, limit: limit, jobs: jobs,
+	})
 }
 
 func boot(ctx context.Context, f flags) error {

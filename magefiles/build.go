@@ -59,10 +59,19 @@ func Imager(ctx context.Context, profile, version, cache, refresh, engine *strin
 }
 
 // Release makes and proves everything that is published: image, checksum, block map, manifest and rpi-imager.json.
-func Release(ctx context.Context, profile, version, cache, refresh, engine *string, limit *int) error {
-	return release(ctx, flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, limit: limit, locked: true})
+//
+// It is put through all scenarios; -scenario=NAME,NAME takes others.
+func Release(ctx context.Context, profile, version, cache, refresh, engine, scenario *string, limit, jobs *int) error {
+	return release(ctx, flags{
+		profile: profile, version: version, cache: cache, refresh: refresh, engine: engine,
+		scenario: scenario, limit: limit, jobs: jobs,
+	})
 }
 
 func release(ctx context.Context, f flags) error {
+	f.locked = true
+	if f.scenario == nil {
+		f.scenario = ptr("all")
+	}
 	return build(ctx, f, []host.Group{host.Build, host.Boot}, (*pipeline.Build).Release)
 }

@@ -27,7 +27,7 @@ var Aliases = map[string]any{"test": Test.All}
 // Test groups the tests.
 type Test mg.Namespace
 
-// All runs everything that must pass: lint, unit and integration tests, the proofs about the build, and the demo, which builds and boots.
+// All runs everything that must pass: lint, unit and integration tests, the proofs about the build, and the lab image in the core scenarios.
 func (t Test) All(ctx context.Context) error {
 	if done, err := elevate(ctx); done {
 		return err
@@ -37,7 +37,7 @@ func (t Test) All(ctx context.Context) error {
 			return err
 		}
 	}
-	return Demo(ctx, nil, nil, nil)
+	return boot(ctx, flags{profile: ptr(labProfile), level: ptr(demoLevel), scenario: ptr("core")})
 }
 
 // Unit runs the quick tests, which need no root.

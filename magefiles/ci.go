@@ -23,7 +23,7 @@ func CI(ctx context.Context) error {
 		case gitlab.Unit:
 			err = Test{}.Unit(ctx)
 		case gitlab.Release:
-			err = release(ctx, flags{profile: &job.Profile, version: &job.Version, locked: true})
+			err = release(ctx, flags{profile: &job.Profile, version: &job.Version})
 		case gitlab.Demo:
 			err = Demo(ctx, nil, nil, nil)
 		default:

@@ -27,9 +27,9 @@ const (
 
 // flags are those that most targets take.
 type flags struct {
-	profile, version, cache, mirror, refresh, engine *string
-	level, limit                                     *int
-	update, locked, emulate                          bool
+	profile, version, cache, mirror, refresh, engine, scenario *string
+	level, limit, jobs                                         *int
+	update, locked, emulate                                    bool
 }
 
 // options resolves flags that were not given.
@@ -55,19 +55,21 @@ func (f flags) options(log *progress.Reporter) (pipeline.Options, error) {
 		return pipeline.Options{}, fmt.Errorf("-limit=%d: the limit of the rootfs layers in the cache is at least 1 GiB; `go tool mage clean -layers` removes them all", limit)
 	}
 	return pipeline.Options{
-		Root:    root,
-		Profile: or(f.profile, defaultProfile),
-		Version: or(f.version, ""),
-		Cache:   cache,
-		Level:   or(f.level, 6),
-		Mirror:  or(f.mirror, ""),
-		Update:  f.update,
-		Locked:  f.locked,
-		Emulate: f.emulate,
-		Refresh: or(f.refresh, ""),
-		Limit:   int64(limit) * gibibyte,
-		Engine:  or(f.engine, pipeline.EmbeddedEngine),
-		Log:     log,
+		Root:     root,
+		Profile:  or(f.profile, defaultProfile),
+		Version:  or(f.version, ""),
+		Cache:    cache,
+		Level:    or(f.level, 6),
+		Mirror:   or(f.mirror, ""),
+		Update:   f.update,
+		Locked:   f.locked,
+		Emulate:  f.emulate,
+		Refresh:  or(f.refresh, ""),
+		Limit:    int64(limit) * gibibyte,
+		Engine:   or(f.engine, pipeline.EmbeddedEngine),
+		Scenario: or(f.scenario, ""),
+		Jobs:     or(f.jobs, 0),
+		Log:      log,
 	}, nil
 }
 

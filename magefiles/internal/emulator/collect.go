@@ -3,11 +3,15 @@ package emulator
 import (
 	"context"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/emulator/machine"
+	"github.com/cubeos-app/releases/magefiles/internal/progress"
 )
+
+// journal is what is fetched at the end of every phase.
+const journal = "journalctl -b --no-pager -o short-monotonic"
 
 // evidence is what is fetched from a guest that failed, file name and command.
 var evidence = []struct{ file, command string }{
@@ -17,7 +21,6 @@ var evidence = []struct{ file, command string }{
 	{"network.txt", "ip addr; ip route; ss -tulpn; iw dev; iptables-save"},
 	{"disk.txt", "df -h; lsblk -f; free -m; dmesg --level=err,warn | tail -n 200"},
 	{"cloud-init.txt", "cloud-init status --long; tail -n 200 /var/log/cloud-init.log"},
-	{"journal.txt", "journalctl -b --no-pager -o short-monotonic"},
 }
 
 const (
@@ -27,40 +30,48 @@ const (
 	commandBound = time.Minute
 )
 
-// collect saves the evidence in the work directory, as far as the guest can
-// still be reached, and lets it write its disk.
-func collect(ctx context.Context, m *machine.Machine, o Options) {
-	ctx, cancel := m.Within(ctx, collectBound)
+// collect saves the journal in the evidence directory, and of a guest that failed
+// all the rest, as far as it can still be reached.
+func collect(ctx context.Context, s *Subject, phase string, passed bool, log *progress.Reporter) {
+	ctx, cancel := s.Within(ctx, collectBound)
 	defer cancel()
-	reachable := func() error {
+	fetch := func(command string) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, commandBound)
 		defer cancel()
-		_, err := m.Run(ctx, "sync")
-		return err
+		// What a list of commands prints counts, whatever its last one says.
+		return s.Run(ctx, "{ "+command+"; } 2>&1")
 	}
-	if err := reachable(); err != nil {
-		o.Reporter.Printf("the guest cannot be asked for its journal: %s", shorten(err.Error()))
+	lines, err := fetch(journal)
+	if err != nil {
+		log.Printf("the guest cannot be asked for its journal: %s", shorten(err.Error()))
+		return
+	}
+	if err := appendTo(filepath.Join(s.Dir, "journal.txt"), fmt.Sprintf("==== %s\n%s\n", phase, lines)); err != nil {
+		log.Printf("keeping the journal: %v", err)
+	}
+	if passed {
 		return
 	}
 	for _, e := range evidence {
-		ctx, cancel := context.WithTimeout(ctx, commandBound)
-		// What a list of commands prints counts, whatever its last one says.
-		out, err := m.Run(ctx, "{ "+e.command+"; } 2>&1")
-		cancel()
+		out, err := fetch(e.command)
 		if err != nil {
 			out += fmt.Sprintf("\n%v\n", err)
 		}
-		if err := writeFile(filepath.Join(o.WorkDir, e.file), []byte(out+"\n")); err != nil {
-			o.Reporter.Printf("%v", err)
+		if err := writeFile(filepath.Join(s.Dir, e.file), []byte(out+"\n")); err != nil {
+			log.Printf("%v", err)
 		}
 	}
-	o.Reporter.Printf("the guest's journal and lists are in %s", o.WorkDir)
+	log.Printf("the guest's journal and lists are in %s", s.Dir)
 }
 
-func evidenceFiles() []string {
-	var files []string
-	for _, e := range evidence {
-		files = append(files, e.file)
+func appendTo(path, text string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return err
 	}
-	return files
+	if _, err := f.WriteString(text); err != nil {
+		_ = f.Close()
+		return err
+	}
+	return f.Close()
 }

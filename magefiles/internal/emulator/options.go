@@ -6,7 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/emulator/media"
 	"github.com/cubeos-app/releases/magefiles/internal/progress"
@@ -18,40 +21,47 @@ const (
 	defaultTimeout   = 90 * time.Minute
 	// roomToGrow is what the device has beyond the image, as an SD card would.
 	roomToGrow = 4 << 30
+	// qemuMiB is what QEMU needs beyond the guest's memory, translated code above all.
+	qemuMiB = 1536
 )
 
 // Options say what to boot and on what. Zero values mean what the comments say.
 type Options struct {
 	Artifact media.Artifact
-	// WorkDir keeps the unpacked image between runs, and of the last run the
-	// console log, the report and, if it failed, the device.
+	// WorkDir keeps the unpacked image and the running device between runs, and
+	// the evidence of the last run, a directory a scenario.
 	WorkDir   string
-	DiskSize  int64         // the image rounded up to whole GiB, and 4 GiB more
+	Scenarios []Scenario
+	// Origin is the scenario with the phase that makes the device which others
+	// start from. It is played as far as needed if it is not among Scenarios.
+	Origin    Scenario
+	Jobs      int           // machines at once: as many as processors and memory allow
 	MemoryMiB int           // 2048
 	CPUs      int           // 2
-	Timeout   time.Duration // of the whole proof: 90 minutes
+	Timeout   time.Duration // of one device's life: 90 minutes
 	// Online lets the guest reach the internet. A device has to come up without
-	// it, so the proof runs without it.
+	// it, so it runs without it.
 	Online   bool
 	Reporter *progress.Reporter // nil shows nothing
-	Phases   []Phase            // BootProof()
 }
 
 // withDefaults fills in what is zero and reports everything that is wrong.
 func (o Options) withDefaults() (Options, error) {
-	if o.DiskSize == 0 {
-		const gib = 1 << 30
-		o.DiskSize = (o.Artifact.RawSize+gib-1)/gib*gib + roomToGrow
-	}
 	o.MemoryMiB = orDefault(o.MemoryMiB, defaultMemoryMiB)
 	o.CPUs = orDefault(o.CPUs, defaultCPUs)
+	o.Jobs = orDefault(o.Jobs, jobs(o.CPUs, o.MemoryMiB))
 	if o.Timeout == 0 {
 		o.Timeout = defaultTimeout
 	}
-	if o.Phases == nil {
-		o.Phases = BootProof()
-	}
 	var errs []error
+	if len(o.Scenarios) == 0 {
+		errs = append(errs, errors.New("no scenario was given"))
+	}
+	for _, sc := range o.Scenarios {
+		if size := cardSize(sc.Device, o.Artifact.RawSize); size < o.Artifact.RawSize {
+			errs = append(errs, fmt.Errorf("scenario %s: the card would have %d bytes, the image has %d", sc.Name, size, o.Artifact.RawSize))
+		}
+	}
 	if _, err := os.Stat(o.Artifact.XZPath); err != nil {
 		errs = append(errs, fmt.Errorf("the image to boot: %w; `go tool mage build` and `compress` make it", err))
 	}
@@ -60,9 +70,6 @@ func (o Options) withDefaults() (Options, error) {
 	}
 	if o.Artifact.RawSize <= 0 || o.Artifact.RawSize%512 != 0 {
 		errs = append(errs, fmt.Errorf("the size of the raw image is %d, expected a multiple of 512", o.Artifact.RawSize))
-	}
-	if o.DiskSize < o.Artifact.RawSize {
-		errs = append(errs, fmt.Errorf("the disk would have %d bytes, the image has %d", o.DiskSize, o.Artifact.RawSize))
 	}
 	if o.WorkDir == "" {
 		errs = append(errs, errors.New("no directory to work in was given"))
@@ -73,6 +80,28 @@ func (o Options) withDefaults() (Options, error) {
 		}
 	}
 	return o, errors.Join(errs...)
+}
+
+// jobs is how many machines this one can run at once.
+func jobs(guestCPUs, guestMiB int) int {
+	n := runtime.NumCPU() / guestCPUs
+	var info unix.Sysinfo_t
+	if unix.Sysinfo(&info) == nil {
+		free := int((uint64(info.Freeram) + uint64(info.Bufferram)) * uint64(info.Unit) >> 20)
+		n = min(n, free/(guestMiB+qemuMiB))
+	}
+	return max(n, 1)
+}
+
+func cardSize(d Device, raw int64) int64 {
+	switch d.CardSize {
+	case 0:
+		const gib = 1 << 30
+		return (raw+gib-1)/gib*gib + roomToGrow
+	case OwnSize:
+		return raw
+	}
+	return d.CardSize
 }
 
 func orDefault(n, d int) int {

@@ -3,6 +3,7 @@ package emulator
 import (
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 
 func TestOptionsReportEverythingAtOnce(t *testing.T) {
 	t.Setenv("PATH", t.TempDir())
-	_, err := Options{Artifact: media.Artifact{XZPath: "missing.img.xz", RawSHA256: "PLACEHOLDER", RawSize: 1000}, DiskSize: 512}.withDefaults()
+	_, err := Options{Artifact: media.Artifact{XZPath: "missing.img.xz", RawSHA256: "PLACEHOLDER", RawSize: 1000}, Scenarios: []Scenario{{Name: "small", Device: Device{CardSize: 512}}}}.withDefaults()
 	if err == nil {
 		t.Fatal("nothing was wrong")
 	}
@@ -22,12 +23,31 @@ func TestOptionsReportEverythingAtOnce(t *testing.T) {
 	}
 }
 
-func TestDiskSize(t *testing.T) {
-	for raw, want := range map[int64]int64{1 << 30: 5 << 30, 1<<30 + 512: 6 << 30, 3<<30 - 512: 7 << 30} {
-		o, _ := Options{Artifact: media.Artifact{RawSize: raw}}.withDefaults()
-		if o.DiskSize != want {
-			t.Errorf("an image of %d bytes gets a disk of %d, want %d", raw, o.DiskSize, want)
+func TestCardSize(t *testing.T) {
+	for _, tt := range []struct {
+		raw, asked, want int64
+	}{
+		{1 << 30, 0, 5 << 30},
+		{1<<30 + 512, 0, 6 << 30},
+		{3<<30 - 512, 0, 7 << 30},
+		{3<<30 - 512, OwnSize, 3<<30 - 512},
+		{1 << 30, 64 << 30, 64 << 30},
+	} {
+		if got := cardSize(Device{CardSize: tt.asked}, tt.raw); got != tt.want {
+			t.Errorf("an image of %d bytes gets a card of %d (%d asked), want %d", tt.raw, got, tt.asked, tt.want)
 		}
+	}
+}
+
+func TestJobsFitTheMachine(t *testing.T) {
+	if got := jobs(1<<20, 64); got != 1 {
+		t.Errorf("%d machines with a million processors each, want 1", got)
+	}
+	if got := jobs(1, 1<<30); got != 1 {
+		t.Errorf("%d machines with a PiB of memory each, want 1", got)
+	}
+	if got := jobs(1, 1); got < 1 || got > runtime.NumCPU() {
+		t.Errorf("%d machines with one processor each on %d", got, runtime.NumCPU())
 	}
 }
 
@@ -48,8 +68,8 @@ func TestLockAndSweep(t *testing.T) {
 	}
 	defer func() { _ = unlock() }()
 
-	stale := []string{"machines/proof/device.qcow2", "console.log", "journal.txt", "report.json"}
-	for _, name := range append(stale, "raw/abc.img") {
+	stale := []string{"machines/proof/device.qcow2", "operational/console.log", "console.log", "report.json"}
+	for _, name := range append(stale, "raw/abc.img", "snapshots/running/memory") {
 		path := filepath.Join(dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
@@ -66,7 +86,9 @@ func TestLockAndSweep(t *testing.T) {
 			t.Errorf("%s is still there (%v)", name, err)
 		}
 	}
-	if _, err := os.Stat(filepath.Join(dir, "raw/abc.img")); err != nil {
-		t.Errorf("the unpacked image is gone: %v", err)
+	for _, kept := range []string{"raw/abc.img", "snapshots/running/memory"} {
+		if _, err := os.Stat(filepath.Join(dir, kept)); err != nil {
+			t.Errorf("%s is gone: %v", kept, err)
+		}
 	}
 }

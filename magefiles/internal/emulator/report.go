@@ -2,11 +2,11 @@ package emulator
 
 import (
 	"encoding/json"
-	"encoding/xml"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -34,21 +34,66 @@ type Result struct {
 	Took    time.Duration `json:"took_ns"`
 }
 
+// Outcome is what a scenario found out.
+type Outcome struct {
+	Scenario string        `json:"scenario"`
+	About    string        `json:"about"`
+	Machine  string        `json:"machine,omitempty"`
+	Started  time.Time     `json:"started"`
+	Took     time.Duration `json:"took_ns"`
+	Results  []Result      `json:"results,omitempty"`
+	Parts    []*Outcome    `json:"parts,omitempty"`  // of a scenario of several devices
+	Reopen   string        `json:"reopen,omitempty"` // how to open the machine again, if it failed
+}
+
+// broken writes down that a scenario could not even begin.
+func (o *Outcome) broken(phases []Phase, err error) {
+	o.Results = append(o.Results, Result{Phase: "start", Check: "device", Asserts: "there is a device to ask", Status: Failed, Error: err.Error()})
+	for _, p := range phases {
+		for _, c := range p.Checks {
+			o.Results = append(o.Results, Result{Phase: p.Name, Check: c.Name, Asserts: c.Asserts, Status: Skipped})
+		}
+	}
+}
+
+// Passed reports whether every check passed.
+func (o *Outcome) Passed() bool {
+	all := o.all()
+	return len(all) > 0 && count(all, Passed) == len(all)
+}
+
+// all returns the results of the scenario and its parts.
+func (o *Outcome) all() []Result {
+	all := slices.Clone(o.Results)
+	for _, p := range o.Parts {
+		all = append(all, p.all()...)
+	}
+	return all
+}
+
 // Report is what a proof found out.
 type Report struct {
 	Artifact  string        `json:"artifact"`
 	RawSHA256 string        `json:"raw_sha256"`
-	Machine   string        `json:"machine"`
 	Started   time.Time     `json:"started"`
-	Took      time.Duration `json:"took_ns"` // of the machine's life, unpacking not counted
-	Results   []Result      `json:"results"`
+	Took      time.Duration `json:"took_ns"` // unpacking not counted
+	Scenarios []*Outcome    `json:"scenarios"`
 }
 
-// Passed reports whether every check passed.
-func (r *Report) Passed() bool { return len(r.Results) > 0 && r.count(Passed) == len(r.Results) }
+// Passed reports whether every scenario passed.
+func (r *Report) Passed() bool {
+	return len(r.Scenarios) > 0 && !slices.ContainsFunc(r.Scenarios, func(o *Outcome) bool { return !o.Passed() })
+}
 
-func (r *Report) count(s Status) (n int) {
-	for _, res := range r.Results {
+func (r *Report) all() (all []Result) {
+	for _, o := range r.Scenarios {
+		all = append(all, o.all()...)
+	}
+	return all
+}
+
+func count(results []Result, s Status) (n int) {
+	for _, res := range results {
 		if res.Status == s {
 			n++
 		}
@@ -59,39 +104,80 @@ func (r *Report) count(s Status) (n int) {
 // Table renders the report for people.
 func (r *Report) Table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Boot proof of %s\nraw image sha256 %s\n%s\n\n", r.Artifact, r.RawSHA256, r.Machine)
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "PHASE\tCHECK\tRESULT\tAT\tTOOK\tSEEN")
-	phase := ""
-	for _, res := range r.Results {
-		first := res.Phase
-		if first == phase {
-			first = ""
-		}
-		phase = res.Phase
-		at, took, seen := clock(res.At), fmt.Sprintf("%.1fs", res.Took.Seconds()), res.Seen
-		switch res.Status {
-		case Skipped:
-			at, took = "", ""
-		case Failed:
-			seen = shorten(res.Error)
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", first, res.Check, res.Status, at, took, seen)
+	fmt.Fprintf(&b, "Boot proof of %s\nraw image sha256 %s\n", r.Artifact, r.RawSHA256)
+	for _, o := range r.Scenarios {
+		o.table(&b)
 	}
-	_ = w.Flush() // a strings.Builder takes everything
-	fmt.Fprintf(&b, "\n%d passed, %d failed, %d skipped in %s\n", r.count(Passed), r.count(Failed), r.count(Skipped), clock(r.Took))
+	all := r.all()
+	if len(r.Scenarios) > 1 {
+		r.summary(&b)
+	}
+	fmt.Fprintf(&b, "\n%d passed, %d failed, %d skipped in %s\n", count(all, Passed), count(all, Failed), count(all, Skipped), clock(r.Took))
 	return b.String()
 }
 
-// Failures describes every failed check in full.
+func (r *Report) summary(b *strings.Builder) {
+	w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "\nSCENARIO\tRESULT\tCHECKS\tTOOK\tWHAT IT SHOWS")
+	for _, o := range r.Scenarios {
+		result, all := Passed, o.all()
+		if !o.Passed() {
+			result = Failed
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\t%s\n", o.Scenario, result, count(all, Passed), len(all), clock(o.Took), o.About)
+	}
+	_ = w.Flush() // a strings.Builder takes everything
+}
+
+func (o *Outcome) table(b *strings.Builder) {
+	fmt.Fprintf(b, "\n%s: %s\n%s\n\n", o.Scenario, o.About, o.Machine)
+	if len(o.Results) > 0 {
+		w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(w, "PHASE\tCHECK\tRESULT\tAT\tTOOK\tSEEN")
+		phase := ""
+		for _, res := range o.Results {
+			first := res.Phase
+			if first == phase {
+				first = ""
+			}
+			phase = res.Phase
+			at, took, seen := clock(res.At), fmt.Sprintf("%.1fs", res.Took.Seconds()), shorten(res.Seen)
+			switch res.Status {
+			case Skipped:
+				at, took = "", ""
+			case Failed:
+				seen = shorten(res.Error)
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", first, res.Check, res.Status, at, took, seen)
+		}
+		_ = w.Flush() // a strings.Builder takes everything
+	}
+	for _, p := range o.Parts {
+		p.table(b)
+	}
+}
+
+// Failures describes every failed check in full, and how to open the machines.
 func (r *Report) Failures() string {
 	var b strings.Builder
-	for _, res := range r.Results {
-		if res.Status == Failed {
-			fmt.Fprintf(&b, "%s, %s: should be so: %s\n  but: %s\n", res.Phase, res.Check, res.Asserts, strings.ReplaceAll(res.Error, "\n", "\n  "))
-		}
+	for _, o := range r.Scenarios {
+		o.failures(&b)
 	}
 	return b.String()
+}
+
+func (o *Outcome) failures(b *strings.Builder) {
+	for _, res := range o.Results {
+		if res.Status == Failed {
+			fmt.Fprintf(b, "%s: %s, %s: should be so: %s\n  but: %s\n", o.Scenario, res.Phase, res.Check, res.Asserts, strings.ReplaceAll(res.Error, "\n", "\n  "))
+		}
+	}
+	if o.Reopen != "" {
+		fmt.Fprintln(b, o.Reopen)
+	}
+	for _, p := range o.Parts {
+		p.failures(b)
+	}
 }
 
 func shorten(s string) string {
@@ -118,56 +204,6 @@ func (r *Report) writeJSON(path string) error {
 	}
 	return writeFile(path, append(b, '\n'))
 }
-
-type junitSuite struct {
-	XMLName  xml.Name    `xml:"testsuite"`
-	Name     string      `xml:"name,attr"`
-	Tests    int         `xml:"tests,attr"`
-	Failures int         `xml:"failures,attr"`
-	Skipped  int         `xml:"skipped,attr"`
-	Time     string      `xml:"time,attr"`
-	Stamp    string      `xml:"timestamp,attr"`
-	Cases    []junitCase `xml:"testcase"`
-}
-
-type junitCase struct {
-	Class   string        `xml:"classname,attr"`
-	Name    string        `xml:"name,attr"`
-	Time    string        `xml:"time,attr"`
-	Failure *junitFailure `xml:"failure"`
-	Skipped *struct{}     `xml:"skipped"`
-	Out     string        `xml:"system-out,omitempty"`
-}
-
-type junitFailure struct {
-	Message string `xml:"message,attr"`
-	Text    string `xml:",chardata"`
-}
-
-// writeJUnit writes the report in the form that GitLab shows in a merge request.
-func (r *Report) writeJUnit(path string) error {
-	suite := junitSuite{
-		Name: "boot proof", Tests: len(r.Results), Failures: r.count(Failed), Skipped: r.count(Skipped),
-		Time: seconds(r.Took), Stamp: r.Started.UTC().Format("2006-01-02T15:04:05"),
-	}
-	for _, res := range r.Results {
-		c := junitCase{Class: res.Phase, Name: res.Check + ": " + res.Asserts, Time: seconds(res.Took), Out: res.Seen}
-		switch res.Status {
-		case Failed:
-			c.Failure = &junitFailure{Message: shorten(res.Error), Text: res.Error}
-		case Skipped:
-			c.Skipped = &struct{}{}
-		}
-		suite.Cases = append(suite.Cases, c)
-	}
-	b, err := xml.MarshalIndent(suite, "", "  ")
-	if err != nil {
-		return err
-	}
-	return writeFile(path, append([]byte(xml.Header), append(b, '\n')...))
-}
-
-func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }
 
 func writeFile(path string, b []byte) error {
 	partial := path + ".partial"

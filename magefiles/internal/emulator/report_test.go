@@ -3,6 +3,7 @@ package emulator
 import (
 	"encoding/json"
 	"encoding/xml"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,13 +14,26 @@ import (
 )
 
 func sample() *Report {
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return &Report{
-		Artifact: "cubeos-1-arm64.img.xz", RawSHA256: "abc", Machine: "QEMU virt (tcg), 2 CPUs",
-		Started: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Took: 754 * time.Second,
-		Results: []Result{
-			{Phase: "first boot", Check: "kernel starts", Asserts: "it prints", Status: Passed, Seen: "on the console", At: 2 * time.Second, Took: 1900 * time.Millisecond},
-			{Phase: "first boot", Check: "Swarm", Asserts: "it is active", Status: Failed, Error: "it says \"inactive\"\nsecond <line>", At: 700 * time.Second, Took: 300 * time.Second},
-			{Phase: "reboot", Check: "restarts", Asserts: "it comes up again", Status: Skipped},
+		Artifact: "cubeos-1-arm64.img.xz", RawSHA256: "abc", Started: began, Took: 800 * time.Second,
+		Scenarios: []*Outcome{
+			{
+				Scenario: "operational", About: "it boots", Machine: "QEMU virt (tcg), 2 CPUs", Started: began, Took: 754 * time.Second,
+				Results: []Result{
+					{Phase: "first boot", Check: "kernel starts", Asserts: "it prints", Status: Passed, Seen: "on the console", At: 2 * time.Second, Took: 1900 * time.Millisecond},
+					{Phase: "first boot", Check: "Swarm", Asserts: "it is active", Status: Failed, Error: "it says \"inactive\"\nsecond <line>", At: 700 * time.Second, Took: 300 * time.Second},
+					{Phase: "reboot", Check: "restarts", Asserts: "it comes up again", Status: Skipped},
+				},
+				Reopen: "cd machine && qemu",
+			},
+			{
+				Scenario: "power-cuts", About: "it is cut", Machine: "QEMU virt (tcg), 2 CPUs", Started: began, Took: 46 * time.Second,
+				Parts: []*Outcome{{
+					Scenario: "power-cuts-01", About: "cut at 3 s", Machine: "QEMU virt (tcg), 2 CPUs", Started: began, Took: 40 * time.Second,
+					Results: []Result{{Phase: "next boot", Check: "SSH", Asserts: "it answers", Status: Passed, Seen: "Debian", At: 9 * time.Second, Took: time.Second}},
+				}},
+			},
 		},
 	}
 }
@@ -27,6 +41,8 @@ func sample() *Report {
 func TestTable(t *testing.T) {
 	const want = `Boot proof of cubeos-1-arm64.img.xz
 raw image sha256 abc
+
+operational: it boots
 QEMU virt (tcg), 2 CPUs
 
 PHASE       CHECK          RESULT   AT     TOOK    SEEN
@@ -34,13 +50,27 @@ first boot  kernel starts  ok       00:02  1.9s    on the console
             Swarm          FAILED   11:40  300.0s  it says "inactive"
 reboot      restarts       skipped                 
 
-1 passed, 1 failed, 1 skipped in 12:34
+power-cuts: it is cut
+QEMU virt (tcg), 2 CPUs
+
+
+power-cuts-01: cut at 3 s
+QEMU virt (tcg), 2 CPUs
+
+PHASE      CHECK  RESULT  AT     TOOK  SEEN
+next boot  SSH    ok      00:09  1.0s  Debian
+
+SCENARIO     RESULT  CHECKS  TOOK   WHAT IT SHOWS
+operational  FAILED  1 of 3  12:34  it boots
+power-cuts   ok      1 of 1  00:46  it is cut
+
+2 passed, 1 failed, 1 skipped in 13:20
 `
 	r := sample()
 	if diff := cmp.Diff(want, r.Table()); diff != "" {
 		t.Errorf("table (-want +got):\n%s", diff)
 	}
-	const failures = "first boot, Swarm: should be so: it is active\n  but: it says \"inactive\"\n  second <line>\n"
+	const failures = "operational: first boot, Swarm: should be so: it is active\n  but: it says \"inactive\"\n  second <line>\ncd machine && qemu\n"
 	if diff := cmp.Diff(failures, r.Failures()); diff != "" {
 		t.Errorf("failures (-want +got):\n%s", diff)
 	}
@@ -51,15 +81,28 @@ func TestPassed(t *testing.T) {
 	if r.Passed() {
 		t.Error("a report with a failure passed")
 	}
-	r.Results = []Result{r.Results[0], r.Results[2]}
+	cuts := r.Scenarios[1]
+	if r.Scenarios = []*Outcome{cuts}; !r.Passed() {
+		t.Error("a report with nothing but successes did not pass")
+	}
+	cuts.Parts[0].Results[0].Status = Skipped
 	if r.Passed() {
 		t.Error("a report with a skipped check passed")
 	}
-	if r.Results = r.Results[:1]; !r.Passed() {
-		t.Error("a report with nothing but successes did not pass")
+	cuts.Parts = nil
+	if r.Passed() {
+		t.Error("a scenario without a check passed")
 	}
 	if (&Report{}).Passed() {
-		t.Error("a report without a check passed")
+		t.Error("a report without a scenario passed")
+	}
+}
+
+func TestBroken(t *testing.T) {
+	var o Outcome
+	o.broken([]Phase{{Name: "first boot", Checks: []Check{{Name: "a"}, {Name: "b"}}}}, errors.New("no room"))
+	if o.Passed() || len(o.Results) != 3 || o.Results[0].Error != "no room" || o.Results[2].Status != Skipped {
+		t.Errorf("got %+v", o.Results)
 	}
 }
 
@@ -87,14 +130,15 @@ func TestReportFiles(t *testing.T) {
 	if b, err = os.ReadFile(filepath.Join(dir, "junit.xml")); err != nil {
 		t.Fatal(err)
 	}
-	var suite junitSuite
-	if err := xml.Unmarshal(b, &suite); err != nil {
+	var all junitSuites
+	if err := xml.Unmarshal(b, &all); err != nil {
 		t.Fatal(err)
 	}
-	if suite.Tests != 3 || suite.Failures != 1 || suite.Skipped != 1 || len(suite.Cases) != 3 {
-		t.Errorf("the suite counts %+v", suite)
+	if all.Tests != 4 || all.Failures != 1 || all.Skipped != 1 || len(all.Suites) != 2 || len(all.Suites[1].Cases) != 1 {
+		t.Errorf("the suites count %+v", all)
 	}
-	if f := suite.Cases[1].Failure; f == nil || !strings.Contains(f.Text, "second <line>") || suite.Cases[0].Failure != nil || suite.Cases[2].Skipped == nil {
-		t.Errorf("the cases are %+v", suite.Cases)
+	cases := all.Suites[0].Cases
+	if f := cases[1].Failure; f == nil || !strings.Contains(f.Text, "second <line>") || cases[0].Failure != nil || cases[2].Skipped == nil {
+		t.Errorf("the cases are %+v", cases)
 	}
 }

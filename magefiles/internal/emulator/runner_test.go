@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,7 +28,7 @@ func after(name string, d time.Duration) Check {
 	}}
 }
 
-func says(name string, err error) Check {
+func answersWith(name string, err error) Check {
 	return Check{Name: name, Bound: time.Minute, Ask: func(context.Context, *Subject) (string, error) { return "", err }}
 }
 
@@ -42,7 +43,7 @@ func vital(c Check) Check { c.Vital = true; return c }
 
 func TestRunner(t *testing.T) {
 	phases := func(first ...Check) []Phase {
-		return []Phase{{"one", first}, {"two", []Check{after("later", 0)}}}
+		return []Phase{{Name: "one", Checks: first}, {Name: "two", Checks: []Check{after("later", 0)}}}
 	}
 	for _, tt := range []struct {
 		name   string
@@ -59,11 +60,11 @@ func TestRunner(t *testing.T) {
 			want: []string{"a FAILED 1m0s not within 1m0s; not yet", "b FAILED 30s not within 30s; not yet", "c ok 0s", "later skipped"},
 		},
 		{
-			name: "a final answer is not waited for", phases: phases(says("a", final("wrong")), after("b", 0)),
+			name: "a final answer is not waited for", phases: phases(answersWith("a", Final("wrong")), after("b", 0)),
 			want: []string{"a FAILED 0s wrong", "b ok 0s", "later skipped"},
 		},
 		{
-			name: "nothing is asked after a vital one", phases: phases(vital(says("a", final("wrong"))), after("b", 0)),
+			name: "nothing is asked after a vital one", phases: phases(vital(answersWith("a", Final("wrong"))), after("b", 0)),
 			want: []string{"a FAILED 0s wrong", "b skipped", "later skipped"},
 		},
 		{
@@ -86,10 +87,13 @@ func TestRunner(t *testing.T) {
 				if tt.dies > 0 {
 					time.AfterFunc(tt.dies, func() { die(errors.New("the kernel panicked")) })
 				}
-				r := runner{o: Options{Phases: tt.phases}, report: &Report{Started: time.Now()}, show: func(*progress.Task) {}}
-				r.all(t.Context(), &Subject{Alive: alive})
+				out := &Outcome{Started: time.Now()}
+				r := runner{out: out, show: new(atomic.Pointer[progress.Task])}
+				for _, p := range tt.phases {
+					r.phase(t.Context(), &Subject{Alive: alive}, p)
+				}
 				var got []string
-				for _, res := range r.report.Results {
+				for _, res := range out.Results {
 					words := []string{res.Check, string(res.Status)}
 					if res.Status != Skipped {
 						words = append(words, res.Took.String(), res.Error)

@@ -10,11 +10,16 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/emulator"
 	"github.com/cubeos-app/releases/magefiles/internal/emulator/media"
+	"github.com/cubeos-app/releases/magefiles/internal/emulator/scenarios"
 )
 
 // Boot makes the compressed image and proves that what is in it works: it is
-// unpacked, checked against its build manifest, and booted twice.
+// unpacked, checked against its build manifest, and put through scenarios.
 func (b *Build) Boot(ctx context.Context) error {
+	chosen, err := scenarios.Named(b.Scenario)
+	if err != nil {
+		return err
+	}
 	if err := b.Compress(ctx); err != nil {
 		return err
 	}
@@ -22,14 +27,17 @@ func (b *Build) Boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	report, err := emulator.Prove(ctx, emulator.Options{
+	report, err := emulator.Run(ctx, emulator.Options{
 		Artifact: media.Artifact{
 			XZPath:    b.names.XZ,
 			RawSHA256: manifest.RawImage.SHA256,
 			RawSize:   manifest.RawImage.Size,
 		},
-		WorkDir:  filepath.Join(b.dir, "boot"),
-		Reporter: b.Log,
+		WorkDir:   filepath.Join(b.dir, "boot"),
+		Scenarios: chosen,
+		Origin:    scenarios.Operational(),
+		Jobs:      b.Jobs,
+		Reporter:  b.Log,
 	})
 	if report != nil {
 		fmt.Fprintln(os.Stdout, report.Table())

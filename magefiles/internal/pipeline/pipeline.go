@@ -17,6 +17,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/debian"
+	"github.com/cubeos-app/releases/magefiles/internal/emulator/scenarios"
 	"github.com/cubeos-app/releases/magefiles/internal/engine"
 	"github.com/cubeos-app/releases/magefiles/internal/engine/packer"
 	"github.com/cubeos-app/releases/magefiles/internal/host"
@@ -42,7 +43,11 @@ type Options struct {
 	Refresh string // run the provisioners from this one on again, see engine.CheckRefresh
 	Limit   int64  // bytes that the rootfs layers in the cache may occupy after a build
 	Engine  string // EmbeddedEngine or PackerEngine
-	Log     *progress.Reporter
+	// Scenario names what the image is put through, see scenarios.Named; "" is the
+	// boot proof alone.
+	Scenario string
+	Jobs     int // machines at once, 0: as many as fit
+	Log      *progress.Reporter
 }
 
 // Build is one build: its recipe and everything derived from the options. It
@@ -87,6 +92,10 @@ type values struct {
 func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) {
 	o.Engine = cmp.Or(o.Engine, EmbeddedEngine)
 	if err := checkEngine(o.Engine); err != nil {
+		return nil, err
+	}
+	o.Scenario = cmp.Or(o.Scenario, scenarios.Operational().Name)
+	if _, err := scenarios.Named(o.Scenario); err != nil {
 		return nil, err
 	}
 	b := &Build{Options: o, dir: filepath.Join(o.Root, "build"), downloads: o.Cache}

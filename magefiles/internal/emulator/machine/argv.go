@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/cubeos-app/releases/magefiles/internal/process"
 )
 
 const (
@@ -55,6 +57,16 @@ type Spec struct {
 	// the guest's flushes: right for a device that is thrown away.
 	DiskCache string
 	Forwards  []Forward
+	// Capture is a file that gets all that eth0 sends and receives, as pcap; "" for
+	// none.
+	Capture string
+	// Unplugged leaves eth0 without a carrier until SetLink gives it one.
+	Unplugged bool
+	Watchdog  bool   // a watchdog on the PCI bus
+	Clock     string // what the real-time clock shows at the start, as in 1970-01-01T00:00:00; "" is now
+	// Memory is a file that Freeze wrote: the machine goes on from there instead
+	// of booting. Hardware and disk have to be those of that moment.
+	Memory string
 	// Online lets the guest reach what this host reaches. Without it only the
 	// forwarded ports work, so a guest that needs the internet shows it.
 	Online bool
@@ -109,6 +121,15 @@ func common(s Spec) []string {
 			"-device", "virtio-blk-pci,drive=disk",
 		)
 	}
+	if s.Clock != "" {
+		argv = append(argv, "-rtc", "base="+s.Clock+",clock=vm")
+	}
+	if s.Watchdog {
+		argv = append(argv, "-device", "i6300esb")
+	}
+	if s.Memory != "" {
+		argv = append(argv, "-incoming", "exec:cat "+process.Quote([]string{s.Memory}))
+	}
 	var netdev strings.Builder
 	netdev.WriteString("user,id=net")
 	if !s.Online {
@@ -119,9 +140,13 @@ func common(s Spec) []string {
 	}
 	// romfile= is empty: a machine that boots a kernel directly needs no network
 	// boot ROM, and those are in yet another package.
-	return append(argv,
+	argv = append(argv,
 		"-netdev", netdev.String(),
-		"-device", "virtio-net-pci,netdev=net,romfile=",
+		"-device", "virtio-net-pci,id=eth0,netdev=net,romfile=",
 		"-device", "virtio-rng-pci",
 	)
+	if s.Capture != "" {
+		argv = append(argv, "-object", "filter-dump,id=capture,netdev=net,file="+s.Capture)
+	}
+	return argv
 }

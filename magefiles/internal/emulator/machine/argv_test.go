@@ -21,7 +21,7 @@ func TestArgv(t *testing.T) {
 	const body = "-smp 2 -m 2048 -kernel kernel -initrd initrd -append root=PARTUUID=1-02 rootwait " +
 		"-drive if=none,id=disk,file=device.qcow2,format=qcow2,discard=unmap,cache=unsafe -device virtio-blk-pci,drive=disk " +
 		"-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22,hostfwd=udp:127.0.0.1:40053-:53 " +
-		"-device virtio-net-pci,netdev=net,romfile= -device virtio-rng-pci"
+		"-device virtio-net-pci,id=eth0,netdev=net,romfile= -device virtio-rng-pci"
 	const batch = " -chardev stdio,id=console,signal=off -serial chardev:console -qmp unix:qmp.sock,server=on,wait=off"
 	for _, tt := range []struct {
 		name string
@@ -37,13 +37,23 @@ func TestArgv(t *testing.T) {
 			func(s Spec) Spec { return Spec{Name: "bare", CPUs: 1, MemoryMiB: 64, Kernel: "k", Online: true} },
 			Argv,
 			"qemu-system-aarch64 -name bare -nodefaults -no-user-config -display none " + tcg +
-				"-smp 1 -m 64 -kernel k -append  -netdev user,id=net -device virtio-net-pci,netdev=net,romfile= -device virtio-rng-pci" + batch,
+				"-smp 1 -m 64 -kernel k -append  -netdev user,id=net -device virtio-net-pci,id=eth0,netdev=net,romfile= -device virtio-rng-pci" + batch,
 		},
 		{
 			"a disk that keeps what was flushed",
 			func(s Spec) Spec { s.DiskCache = "writeback"; return s },
 			Argv,
 			start + tcg + strings.Replace(body, "cache=unsafe", "cache=writeback", 1) + batch,
+		},
+		{
+			"a special device that goes on from a moment",
+			func(s Spec) Spec {
+				s.Clock, s.Watchdog, s.Memory, s.Capture = "1970-01-01T00:00:00", true, "memory of it", "eth0.pcap"
+				return s
+			},
+			Argv,
+			start + tcg + strings.Replace(body, "-netdev", "-rtc base=1970-01-01T00:00:00,clock=vm -device i6300esb -incoming exec:cat 'memory of it' -netdev", 1) +
+				" -object filter-dump,id=capture,netdev=net,file=eth0.pcap" + batch,
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

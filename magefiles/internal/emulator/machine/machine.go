@@ -20,7 +20,7 @@ const afterTrouble = 2 * time.Second
 
 // Options are what the caller of Start wants to see and how it logs in.
 type Options struct {
-	ConsoleLog string            // a file that gets all the console prints
+	ConsoleLog string            // a file that gets all the console prints, added to its end
 	Follow     func(line string) // called for every console line; must not block
 	Login      Login
 }
@@ -50,7 +50,7 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 		return nil, err
 	}
 	spec.Forwards = forwards
-	log, err := os.OpenFile(opts.ConsoleLog, os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o644)
+	log, err := os.OpenFile(opts.ConsoleLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, fmt.Errorf("opening the console log: %w", err)
 	}
@@ -58,7 +58,9 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 		return nil, errors.Join(err, log.Close())
 	}
 	m := &Machine{Spec: spec, done: make(chan struct{}), log: log, guest: newGuest(opts.Login)}
-	m.allowed.Store(1)
+	if spec.Memory == "" {
+		m.allowed.Store(1)
+	}
 	m.ctx, m.fail = context.WithCancelCause(ctx)
 	// The guest failing must not end QEMU: its console and its disk are wanted.
 	procCtx, stop := context.WithCancel(ctx)
@@ -85,6 +87,11 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 		}
 		m.fail(m.withConsole(fmt.Errorf("QEMU ended: %w", orClean(m.exit))))
 	}()
+	if spec.Unplugged {
+		if err := m.unplugAtOnce(ctx); err != nil {
+			return nil, errors.Join(err, m.Close())
+		}
+	}
 	return m, nil
 }
 
@@ -127,7 +134,16 @@ func Within(ctx, alive context.Context, d time.Duration) (context.Context, conte
 func (m *Machine) Reset(ctx context.Context) error {
 	m.allowed.Add(1)
 	m.guest.disconnect()
-	return monitor(ctx, m.Spec.Dir, "system_reset", nil)
+	_, err := monitor(ctx, m.Spec.Dir, "system_reset", nil)
+	return err
+}
+
+// AllowRestart says that the guest may restart once more by itself, and returns
+// what waits for it.
+func (m *Machine) AllowRestart() *Expectation {
+	m.allowed.Add(1)
+	m.guest.disconnect()
+	return m.Console.Expect(bootLine)
 }
 
 // Reboot asks the guest to restart and returns when its kernel starts again.
@@ -175,7 +191,7 @@ func (m *Machine) Close() error {
 		m.guest.disconnect()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), 10*time.Second)
 		defer cancel()
-		if monitor(ctx, m.Spec.Dir, "quit", nil) == nil {
+		if _, quitErr := monitor(ctx, m.Spec.Dir, "quit", nil); quitErr == nil {
 			select {
 			case <-m.done:
 			case <-ctx.Done():

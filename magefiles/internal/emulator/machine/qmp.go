@@ -10,31 +10,31 @@ import (
 	"time"
 )
 
-// monitor asks the QEMU whose QMP socket is in dir to execute one command. A
-// connection a command keeps nothing open between two, and QEMU takes one at a
-// time.
-func monitor(ctx context.Context, dir, command string, arguments any) (err error) {
+// monitor asks the QEMU whose QMP socket is in dir to execute one command and
+// returns its answer. A connection a command keeps nothing open between two, and
+// QEMU takes one at a time.
+func monitor(ctx context.Context, dir, command string, arguments any) (answer json.RawMessage, err error) {
 	conn, err := dialIn(ctx, dir, qmpSocket)
 	if err != nil {
-		return fmt.Errorf("connecting to the machine's monitor: %w", err)
+		return nil, fmt.Errorf("connecting to the machine's monitor: %w", err)
 	}
 	defer func() { err = errors.Join(err, conn.Close()) }()
 	if deadline, ok := ctx.Deadline(); ok {
 		if err := conn.SetDeadline(deadline); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	dec := json.NewDecoder(conn)
 	var greeting struct{ QMP json.RawMessage }
 	if err := dec.Decode(&greeting); err != nil {
-		return fmt.Errorf("reading the monitor's greeting: %w", err)
+		return nil, fmt.Errorf("reading the monitor's greeting: %w", err)
 	}
 	for _, step := range []qmpRequest{{Execute: "qmp_capabilities"}, {Execute: command, Arguments: arguments}} {
-		if err := step.do(conn, dec); err != nil {
-			return fmt.Errorf("monitor command %s: %w", step.Execute, err)
+		if answer, err = step.do(conn, dec); err != nil {
+			return nil, fmt.Errorf("monitor command %s: %w", step.Execute, err)
 		}
 	}
-	return nil
+	return answer, nil
 }
 
 type qmpRequest struct {
@@ -42,13 +42,13 @@ type qmpRequest struct {
 	Arguments any    `json:"arguments,omitempty"`
 }
 
-func (r qmpRequest) do(conn net.Conn, dec *json.Decoder) error {
+func (r qmpRequest) do(conn net.Conn, dec *json.Decoder) (json.RawMessage, error) {
 	line, err := json.Marshal(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if _, err := conn.Write(append(line, '\n')); err != nil {
-		return err
+		return nil, err
 	}
 	for {
 		var reply struct {
@@ -58,13 +58,13 @@ func (r qmpRequest) do(conn net.Conn, dec *json.Decoder) error {
 			} `json:"error"`
 		}
 		if err := dec.Decode(&reply); err != nil {
-			return err
+			return nil, err
 		}
 		if reply.Error != nil {
-			return errors.New(reply.Error.Desc)
+			return nil, errors.New(reply.Error.Desc)
 		}
 		if reply.Return != nil { // anything else is an event
-			return nil
+			return reply.Return, nil
 		}
 	}
 }

@@ -70,6 +70,16 @@ func (img *Image) NewOverlay(ctx context.Context, dir, name string, size int64, 
 	return nil
 }
 
+// Overlay makes a qcow2 device called name in dir over another one, whose path is
+// relative to dir. The other one must not change as long as the overlay is used.
+func Overlay(ctx context.Context, dir, name, below string) error {
+	argv := []string{"qemu-img", "create", "-q", "-f", "qcow2", "-b", below, "-F", "qcow2", name}
+	if err := (process.Cmd{Argv: argv, Dir: dir}).Run(ctx); err != nil {
+		return fmt.Errorf("making the device %s: %w", filepath.Join(dir, name), err)
+	}
+	return nil
+}
+
 // changeBlock is the unit of comparison; qcow2 allocates clusters of this size.
 const changeBlock = 64 << 10
 

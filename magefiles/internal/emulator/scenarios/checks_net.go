@@ -1,4 +1,4 @@
-package emulator
+package scenarios
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cubeos-app/releases/magefiles/internal/emulator"
 	"github.com/cubeos-app/releases/magefiles/internal/emulator/machine"
 )
 
@@ -16,12 +17,12 @@ const cubeAddress = "10.42.24.1"
 
 // answers asks a service from outside. A service that by design listens only
 // where the outside does not come in is asked from inside, at that address.
-func answers(what, scheme string, port int, path string, statuses ...int) Check {
-	return Check{
+func answers(what, scheme string, port int, path string, statuses ...int) emulator.Check {
+	return emulator.Check{
 		Name:    fmt.Sprintf("%s, port %d", what, port),
 		Asserts: fmt.Sprintf("GET %s of port %d is answered with %s", path, port, joinInts(statuses)),
 		Bound:   settle,
-		Ask: func(ctx context.Context, s *Subject) (string, error) {
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
 			where := "from outside"
 			status, err := s.HTTP(ctx, scheme, port, path)
 			if err != nil {
@@ -44,7 +45,7 @@ func answers(what, scheme string, port int, path string, statuses ...int) Check 
 
 // insideAddress returns an address a port of the guest listens on if none of
 // them can be reached from outside.
-func insideAddress(ctx context.Context, s *Subject, port int) (string, error) {
+func insideAddress(ctx context.Context, s *emulator.Subject, port int) (string, error) {
 	out, err := s.Run(ctx, "ss -Hltn 'sport = :"+strconv.Itoa(port)+"'")
 	if err != nil {
 		return "", err
@@ -76,7 +77,7 @@ func judgeListeners(out string) (inside string) {
 	return inside
 }
 
-func httpInside(ctx context.Context, s *Subject, url string) (int, error) {
+func httpInside(ctx context.Context, s *emulator.Subject, url string) (int, error) {
 	out, err := s.Run(ctx, "curl -sSk -o /dev/null -w '%{http_code}' --max-time 20 "+url)
 	if err != nil {
 		return 0, err
@@ -84,8 +85,8 @@ func httpInside(ctx context.Context, s *Subject, url string) (int, error) {
 	return strconv.Atoi(out)
 }
 
-func listens(what string, port int) Check {
-	return Check{
+func listens(what string, port int) emulator.Check {
+	return emulator.Check{
 		Name:    fmt.Sprintf("%s, port %d", what, port),
 		Asserts: fmt.Sprintf("something listens on port %d", port),
 		Bound:   settle,
@@ -99,13 +100,13 @@ func listens(what string, port int) Check {
 	}
 }
 
-func resolves(proto string) Check {
+func resolves(proto string) emulator.Check {
 	const name = "cubeos.cube"
-	return Check{
+	return emulator.Check{
 		Name:    "Pi-hole's DNS, port 53/" + proto,
 		Asserts: name + " resolves to " + cubeAddress,
 		Bound:   settle,
-		Ask: func(ctx context.Context, s *Subject) (string, error) {
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
 			found, where, err := s.LookupA(ctx, proto, name)
 			if err != nil {
 				return "", err

@@ -1,4 +1,4 @@
-package emulator
+package scenarios
 
 import (
 	"context"
@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cubeos-app/releases/magefiles/internal/emulator"
 	"github.com/cubeos-app/releases/magefiles/internal/emulator/machine"
 	"github.com/cubeos-app/releases/magefiles/internal/emulator/media"
 )
@@ -21,25 +22,9 @@ const (
 	quick      = 2 * time.Minute
 )
 
-// BootProof is what a freshly flashed device has to do.
-func BootProof() []Phase {
-	return []Phase{
-		{Name: "first boot", Checks: slices.Concat(
-			[]Check{kernelStarts(), sshAnswers(), initFinished("first", firstBound)},
-			healthy(),
-			[]Check{rootIdentity()},
-		)},
-		{Name: "reboot", Checks: slices.Concat(
-			[]Check{reboots(), sshAnswers(), bootIDChanged(), initFinished("normal", bootBound)},
-			healthy(),
-		)},
-		{Name: "power off", Checks: []Check{powersOff(), rootIsClean()}},
-	}
-}
-
 // healthy is what is true of a device that is up, at any time.
-func healthy() []Check {
-	checks := []Check{systemRunning(), noFailedUnit(), swarmActive()}
+func healthy() []emulator.Check {
+	checks := []emulator.Check{systemRunning(), noFailedUnit(), swarmActive()}
 	for _, name := range []string{"pihole", "npm", "hal"} {
 		checks = append(checks, container(name))
 	}
@@ -62,8 +47,8 @@ func healthy() []Check {
 }
 
 // inGuest asks by a shell command that root runs in the guest.
-func inGuest(command string, judge func(out string) (seen string, err error)) func(context.Context, *Subject) (string, error) {
-	return func(ctx context.Context, s *Subject) (string, error) {
+func inGuest(command string, judge func(out string) (seen string, err error)) func(context.Context, *emulator.Subject) (string, error) {
+	return func(ctx context.Context, s *emulator.Subject) (string, error) {
 		out, err := s.Run(ctx, command)
 		if err != nil {
 			return "", err
@@ -72,11 +57,11 @@ func inGuest(command string, judge func(out string) (seen string, err error)) fu
 	}
 }
 
-func kernelStarts() Check {
-	return Check{
+func kernelStarts() emulator.Check {
+	return emulator.Check{
 		Name: "kernel starts", Asserts: "the image's own kernel prints to the console",
 		Bound: quick, Vital: true,
-		Ask: func(_ context.Context, s *Subject) (string, error) {
+		Ask: func(_ context.Context, s *emulator.Subject) (string, error) {
 			if s.Console.Boots() == 0 {
 				return "", errors.New("the console shows no Linux kernel")
 			}
@@ -85,18 +70,18 @@ func kernelStarts() Check {
 	}
 }
 
-func sshAnswers() Check {
-	return Check{
+func sshAnswers() emulator.Check {
+	return emulator.Check{
 		Name: "SSH answers", Asserts: "the user and key given to cloud-init can log in and use sudo",
 		Bound: bootBound, Vital: true,
-		Ask: func(ctx context.Context, s *Subject) (string, error) {
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
 			return s.Run(ctx, `. /etc/os-release && echo "$PRETTY_NAME, Linux $(uname -r)"`)
 		},
 	}
 }
 
-func initFinished(mode string, bound time.Duration) Check {
-	return Check{
+func initFinished(mode string, bound time.Duration) emulator.Check {
+	return emulator.Check{
 		Name: "cubeos-init", Asserts: "cubeos-init.service has finished, as " + mode + " boot",
 		Bound: bound, Vital: true,
 		Ask: inGuest(`systemctl show cubeos-init.service -p LoadState,ActiveState,Result,ExecMainExitTimestampMonotonic
@@ -110,21 +95,21 @@ func judgeInit(out, mode string) (string, error) {
 	v := keyValues(out)
 	switch {
 	case v["LoadState"] != "loaded":
-		return "", final("cubeos-init.service is %s", v["LoadState"])
+		return "", emulator.Final("cubeos-init.service is %s", v["LoadState"])
 	case v["ActiveState"] == "failed" || v["Result"] != "success":
-		return "", final("cubeos-init.service: %s, result %s", v["ActiveState"], v["Result"])
+		return "", emulator.Final("cubeos-init.service: %s, result %s", v["ActiveState"], v["Result"])
 	case v["ActiveState"] == "activating" || v["ExecMainExitTimestampMonotonic"] == "0":
 		return "", fmt.Errorf("cubeos-init.service is still %s", v["ActiveState"])
 	case v["mode"] != mode:
-		return "", final("/run/cubeos/boot-mode says %q, expected %q", v["mode"], mode)
+		return "", emulator.Final("/run/cubeos/boot-mode says %q, expected %q", v["mode"], mode)
 	case v["complete"] != "yes":
-		return "", final("cubeos-init.service succeeded, but there is no /var/lib/cubeos/first-boot-complete")
+		return "", emulator.Final("cubeos-init.service succeeded, but there is no /var/lib/cubeos/first-boot-complete")
 	}
 	return mode + " boot, result success", nil
 }
 
-func systemRunning() Check {
-	return Check{
+func systemRunning() emulator.Check {
+	return emulator.Check{
 		Name: "system state", Asserts: "systemctl is-system-running says running", Bound: settle,
 		// Its exit status only repeats the word.
 		Ask: inGuest("systemctl is-system-running || true; systemctl list-units --failed --plain --no-legend", func(out string) (string, error) {
@@ -133,27 +118,27 @@ func systemRunning() Check {
 			case "running":
 				return state, nil
 			case "degraded":
-				return "", final("degraded: %s", strings.Join(strings.Fields(failed), " "))
+				return "", emulator.Final("degraded: %s", strings.Join(strings.Fields(failed), " "))
 			}
 			return "", errors.New(state)
 		}),
 	}
 }
 
-func noFailedUnit() Check {
-	return Check{
+func noFailedUnit() emulator.Check {
+	return emulator.Check{
 		Name: "failed units", Asserts: "no systemd unit failed", Bound: quick,
 		Ask: inGuest("systemctl list-units --failed --plain --no-legend", func(out string) (string, error) {
 			if out != "" {
-				return "", final("failed: %s", strings.Join(firstWords(out), ", "))
+				return "", emulator.Final("failed: %s", strings.Join(firstWords(out), ", "))
 			}
 			return "none", nil
 		}),
 	}
 }
 
-func swarmActive() Check {
-	return Check{
+func swarmActive() emulator.Check {
+	return emulator.Check{
 		Name: "Swarm", Asserts: "Docker's Swarm is active", Bound: settle,
 		Ask: inGuest("docker info --format '{{.Swarm.LocalNodeState}} Docker {{.ServerVersion}}'", func(out string) (string, error) {
 			if state, rest, _ := strings.Cut(out, " "); state == "active" {
@@ -164,8 +149,8 @@ func swarmActive() Check {
 	}
 }
 
-func container(name string) Check {
-	return Check{
+func container(name string) emulator.Check {
+	return emulator.Check{
 		Name: "container " + name, Asserts: "the compose container of " + name + " runs and is not unhealthy", Bound: settle,
 		Ask: inGuest(`docker ps -a --format '{{.Names}}|{{.Label "com.docker.compose.project"}}|{{.Label "com.docker.compose.service"}}|{{.State}}|{{.Status}}'`,
 			func(out string) (string, error) { return judgeContainer(out, name) }),
@@ -193,8 +178,8 @@ func hasWord(s, name string) bool {
 	return slices.Contains(strings.FieldsFunc(s, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), name)
 }
 
-func stack(name string) Check {
-	return Check{
+func stack(name string) emulator.Check {
+	return emulator.Check{
 		Name: "stack " + name, Asserts: "every service of the stack " + name + " runs all its replicas", Bound: settle,
 		Ask: inGuest("docker stack services "+name+" --format '{{.Name}} {{.Replicas}}'", judgeStack),
 	}
@@ -215,8 +200,8 @@ func judgeStack(out string) (string, error) {
 	return strings.Join(seen, ", "), nil
 }
 
-func accessPoint() Check {
-	return Check{
+func accessPoint() emulator.Check {
+	return emulator.Check{
 		Name: "access point", Asserts: "hostapd is active on wlan0 with the SSID made from its MAC", Bound: settle,
 		Ask: inGuest(`systemctl is-active --quiet hostapd.service || { systemctl status hostapd.service --no-pager -n 3 | sed 's/^/status /' && exit 0; }
 echo active=yes
@@ -241,27 +226,27 @@ func judgeAccessPoint(out string) (string, error) {
 	return fmt.Sprintf("%s on wlan0 (%s)", want, v["mac"]), nil
 }
 
-func rootIdentity() Check {
-	return Check{
+func rootIdentity() emulator.Check {
+	return emulator.Check{
 		Name: "root identity", Asserts: "/ is the artifact's root file system, by UUID and PARTUUID", Bound: quick,
-		Ask: func(ctx context.Context, s *Subject) (string, error) {
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
 			out, err := s.Run(ctx, "findmnt -no UUID,PARTUUID /")
 			if err != nil {
 				return "", err
 			}
 			want := s.Image.RootUUID + " " + s.Image.Root.PARTUUID
 			if got := strings.Join(strings.Fields(out), " "); got != want {
-				return "", final("/ is %s, the artifact's root is %s", got, want)
+				return "", emulator.Final("/ is %s, the artifact's root is %s", got, want)
 			}
 			return s.Image.Root.PARTUUID, nil
 		},
 	}
 }
 
-func reboots() Check {
-	return Check{
+func reboots() emulator.Check {
+	return emulator.Check{
 		Name: "restarts", Asserts: "systemctl reboot brings the kernel up again", Bound: settle, Once: true, Vital: true,
-		Ask: func(ctx context.Context, s *Subject) (_ string, err error) {
+		Ask: func(ctx context.Context, s *emulator.Subject) (_ string, err error) {
 			if s.BootID, err = bootID(ctx, s.Machine); err != nil {
 				return "", err
 			}
@@ -270,13 +255,13 @@ func reboots() Check {
 	}
 }
 
-func bootIDChanged() Check {
-	return Check{
+func bootIDChanged() emulator.Check {
+	return emulator.Check{
 		Name: "boot id", Asserts: "it is another boot than before", Bound: quick, Vital: true,
-		Ask: func(ctx context.Context, s *Subject) (string, error) {
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
 			id, err := bootID(ctx, s.Machine)
 			if err == nil && id == s.BootID {
-				err = final("the boot id is still %s", id)
+				err = emulator.Final("the boot id is still %s", id)
 			}
 			return id, err
 		},
@@ -287,17 +272,17 @@ func bootID(ctx context.Context, m *machine.Machine) (string, error) {
 	return m.Run(ctx, "cat /proc/sys/kernel/random/boot_id")
 }
 
-func powersOff() Check {
-	return Check{
+func powersOff() emulator.Check {
+	return emulator.Check{
 		Name: "powers off", Asserts: "systemctl poweroff ends the machine by itself", Bound: settle, Once: true, Off: true, Vital: true,
-		Ask: func(ctx context.Context, s *Subject) (string, error) { return "off", s.PowerOff(ctx) },
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) { return "off", s.PowerOff(ctx) },
 	}
 }
 
-func rootIsClean() Check {
-	return Check{
+func rootIsClean() emulator.Check {
+	return emulator.Check{
 		Name: "root is clean", Asserts: "e2fsck finds no fault in the root file system", Bound: settle, Once: true, Off: true,
-		Ask: func(ctx context.Context, s *Subject) (string, error) {
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
 			return "e2fsck -fn: clean", media.CheckRoot(ctx, s.Spec.Dir, s.Disk)
 		},
 	}

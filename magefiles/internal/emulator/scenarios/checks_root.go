@@ -1,10 +1,12 @@
-package emulator
+package scenarios
 
 import (
 	"context"
 	"fmt"
 	"strconv"
 	"strings"
+
+	"github.com/cubeos-app/releases/magefiles/internal/emulator"
 )
 
 // slack is how far from the end of the disk a root file system may end: a
@@ -12,10 +14,10 @@ import (
 // small to be worth its tables.
 const slack = 8 << 20
 
-func rootGrown() Check {
-	return Check{
+func rootGrown() emulator.Check {
+	return emulator.Check{
 		Name: "root has grown", Asserts: "the root partition and its file system reach to the end of the disk", Bound: settle,
-		Ask: func(ctx context.Context, s *Subject) (string, error) {
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
 			out, err := s.Run(ctx, `src=$(findmnt -no SOURCE /)
 sys=/sys/class/block/${src#/dev/}
 echo start=$(cat $sys/start)
@@ -44,7 +46,7 @@ func judgeRoot(out string, diskSize int64) (string, error) {
 	seen := fmt.Sprintf("disk %s, partition %s, file system %s", mib(disk), mib(part), mib(fs))
 	switch {
 	case disk != diskSize:
-		return "", final("%s; expected a disk of %s", seen, mib(diskSize))
+		return "", emulator.Final("%s; expected a disk of %s", seen, mib(diskSize))
 	case disk-end > slack:
 		return "", fmt.Errorf("%s: the partition leaves %s of the disk unused", seen, mib(disk-end))
 	case part-fs > slack:

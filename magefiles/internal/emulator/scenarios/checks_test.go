@@ -1,9 +1,10 @@
-package emulator
+package scenarios
 
 import (
-	"errors"
 	"strings"
 	"testing"
+
+	"github.com/cubeos-app/releases/magefiles/internal/emulator"
 )
 
 func TestJudges(t *testing.T) {
@@ -66,7 +67,7 @@ func TestJudges(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.err) {
 				t.Fatalf("got %q, %v, want an error with %q", seen, err, tt.err)
 			}
-			if got := errors.As(err, new(finalError)); got != tt.final {
+			if got := emulator.IsFinal(err); got != tt.final {
 				t.Errorf("%v: final is %t, want %t", err, got, tt.final)
 			}
 		})
@@ -89,34 +90,6 @@ func TestJudgeListeners(t *testing.T) {
 	} {
 		if got := judgeListeners(tt.out); got != tt.want {
 			t.Errorf("%s: got %q, want %q", tt.name, got, tt.want)
-		}
-	}
-}
-
-func TestEveryCheckIsBoundedAndSaysWhatItAsserts(t *testing.T) {
-	for _, p := range BootProof() {
-		seen := map[string]bool{}
-		for _, c := range p.Checks {
-			if c.Bound <= 0 || c.Asserts == "" || c.Ask == nil {
-				t.Errorf("%s: %s: incomplete", p.Name, c.Name)
-			}
-			if seen[c.Name] {
-				t.Errorf("%s: two checks are called %s", p.Name, c.Name)
-			}
-			seen[c.Name] = true
-		}
-	}
-}
-
-func TestCmdline(t *testing.T) {
-	const added = " console=ttyAMA0 modules_load=mac80211_hwsim systemd.default_device_timeout_sec=450 systemd.default_timeout_start_sec=450"
-	for own, want := range map[string]string{
-		"console=tty1 root=x rootwait":   "console=tty1 root=x rootwait" + added,
-		"root=x quiet splash":            "root=x quiet splash" + added + " loglevel=7",
-		"root=x systemd.quiet=1 unquiet": "root=x systemd.quiet=1 unquiet" + added,
-	} {
-		if got := cmdline(own); got != want {
-			t.Errorf("cmdline(%q) = %q, want %q", own, got, want)
 		}
 	}
 }

@@ -1,0 +1,108 @@
+package scenarios
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+
+	"github.com/cubeos-app/releases/magefiles/internal/emulator"
+)
+
+// says asserts what a command of root's prints, white space at the ends aside.
+func says(name, asserts, command, want string) emulator.Check {
+	return emulator.Check{
+		Name: name, Asserts: asserts, Bound: quick,
+		Ask: inGuest(command, func(out string) (string, error) {
+			if out = strings.TrimSpace(out); out != want {
+				return "", fmt.Errorf("it says %q, expected %q", out, want)
+			}
+			return out, nil
+		}),
+	}
+}
+
+// matches asserts that what a command of root's prints matches an expression.
+func matches(name, asserts, command, expression string) emulator.Check {
+	re := regexp.MustCompile(expression)
+	return emulator.Check{
+		Name: name, Asserts: asserts, Bound: quick,
+		Ask: inGuest(command, func(out string) (string, error) {
+			found := re.FindString(out)
+			if !re.MatchString(out) {
+				return "", fmt.Errorf("it says %q, expected %s", out, expression)
+			}
+			return found, nil
+		}),
+	}
+}
+
+// does is a step: root runs a command, which has to succeed.
+func does(name, command string) emulator.Check {
+	return emulator.Check{
+		Name: name, Asserts: "it can be done", Bound: settle, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) { return s.Run(ctx, command) },
+	}
+}
+
+// plugs is a step: eth0's cable is plugged in or pulled out.
+func plugs(in bool) emulator.Check {
+	name := "cable out"
+	if in {
+		name = "cable in"
+	}
+	return emulator.Check{
+		Name: name, Asserts: "eth0's carrier changes", Bound: quick, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) { return "done", s.SetLink(ctx, in) },
+	}
+}
+
+// cutsPower is a step: the power goes and comes again at once.
+func cutsPower() emulator.Check {
+	return emulator.Check{
+		Name: "power cut", Asserts: "the kernel starts again", Bound: settle, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *emulator.Subject) (_ string, err error) {
+			boots := s.Console.Boots()
+			if err := s.Reset(ctx); err != nil {
+				return "", err
+			}
+			return "the kernel starts again", awaitBoot(ctx, s, boots)
+		},
+	}
+}
+
+func awaitBoot(ctx context.Context, s *emulator.Subject, boots int) error {
+	for s.Console.Boots() == boots {
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// consoleShows asserts that the console has shown a line, at any time so far.
+func consoleShows(name, expression string) emulator.Check {
+	re := regexp.MustCompile(expression)
+	return emulator.Check{
+		Name: name, Asserts: "the console shows " + expression, Bound: firstBound,
+		Ask: func(_ context.Context, s *emulator.Subject) (string, error) {
+			f, err := os.Open(filepath.Join(s.Dir, emulator.ConsoleLog))
+			if err != nil {
+				return "", err
+			}
+			defer f.Close()
+			lines := bufio.NewScanner(f)
+			lines.Buffer(nil, 1<<20)
+			for lines.Scan() {
+				if line := strings.TrimRight(lines.Text(), "\r"); re.MatchString(line) {
+					return line, nil
+				}
+			}
+			return "", errors.Join(lines.Err(), errors.New("the console has not shown it"))
+		},
+	}
+}
