@@ -163,8 +163,10 @@ func TestCancelMidwayAndGoOn(t *testing.T) {
 	o := testOptions(t, tr, "a "+refA, "b "+refB)
 	layerOfB := isLayer(t, b)
 	ctx, cancel := context.WithCancel(t.Context())
+	// Both layers hang before anything is cancelled: a request still on its way
+	// would be counted among those of the second download.
 	hung := make(chan struct{})
-	var once sync.Once
+	var layers atomic.Int32
 	tr.answer(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
 		if !layerOfB(r) {
 			next.ServeHTTP(w, r)
@@ -173,7 +175,9 @@ func TestCancelMidwayAndGoOn(t *testing.T) {
 		w.Header().Set("Content-Length", "100000")
 		w.Write(make([]byte, 1000))
 		w.(http.Flusher).Flush()
-		once.Do(func() { close(hung) })
+		if layers.Add(1) == 2 {
+			close(hung)
+		}
 		<-r.Context().Done()
 	})
 	go func() {
