@@ -56,6 +56,10 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 		return nil, err
 	}
 	s := &session{o: o, image: image, kept: make(chan struct{})}
+	// One of another image is of no use any more.
+	if _, err := s.running(ctx); err != nil && !errors.Is(err, errNoSnapshot) {
+		return nil, err
+	}
 	report := s.all(ctx)
 	if ctx.Err() != nil { // the devices of an interrupted proof show nothing
 		return nil, errors.Join(context.Cause(ctx), os.RemoveAll(filepath.Join(o.WorkDir, machinesDir)))

@@ -90,9 +90,14 @@ func Argv(s Spec) []string {
 }
 
 // InteractiveArgv is the command that runs the same machine for a person: its
-// serial console and monitor (Ctrl-A C) are on the terminal.
+// serial console and monitor (Ctrl-A C) are on the terminal. One that goes on from
+// its memory leaves its disk as it is, so that it can be opened again.
 func InteractiveArgv(s Spec) []string {
-	return append(common(s), "-serial", "mon:stdio")
+	argv := append(common(s), "-serial", "mon:stdio")
+	if s.Memory != "" {
+		argv = append(argv, "-snapshot")
+	}
+	return argv
 }
 
 func common(s Spec) []string {

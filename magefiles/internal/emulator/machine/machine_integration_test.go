@@ -20,6 +20,7 @@ const (
 	hang     = "hang"
 	powerOff = "power off"
 	restart  = "restart"
+	tick     = "tick" // print it again, and again
 )
 
 // bareKernel is the smallest thing that QEMU takes for an arm64 Linux: it prints
@@ -40,6 +41,13 @@ func bareKernel(text, then string) []byte {
 		end = append(psci(8), end...)
 	case restart:
 		end = append(psci(9), end...)
+	case tick:
+		end = []uint32{
+			0xd2a00803,                             // movz x3, #0x40, lsl 16
+			0xf1000463,                             // subs x3, x3, #1
+			0x54ffffe1,                             // b.ne back to subs
+			0x14000000 | (0x03ffffff & ^uint32(7)), // b back to adr
+		}
 	}
 	code := []uint32{
 		0xd2a12000,                             // movz x0, #0x900, lsl 16: the PL011
