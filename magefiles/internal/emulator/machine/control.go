@@ -1,6 +1,7 @@
 package machine
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,18 +19,41 @@ func (m *Machine) SetLink(ctx context.Context, up bool) error {
 	return err
 }
 
-// unplugAtOnce pulls the cable out before the guest has a driver for it.
-func (m *Machine) unplugAtOnce(ctx context.Context) error {
-	ctx, cancel := m.Within(ctx, 10*time.Second)
+// prepare waits for a machine that goes on from its memory to do so, and pulls out
+// a cable before the guest has a driver for it.
+func (m *Machine) prepare(ctx context.Context) error {
+	if m.Spec.Memory != "" {
+		err := m.retry(ctx, 2*time.Minute, func(ctx context.Context) error {
+			answer, err := monitor(ctx, m.Spec.Dir, "query-status", nil)
+			if err == nil && !bytes.Contains(answer, []byte(`"running": true`)) {
+				err = fmt.Errorf("QEMU says %s", answer)
+			}
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("going on from %s: %w", m.Spec.Memory, err)
+		}
+	}
+	if m.Spec.Unplugged {
+		err := m.retry(ctx, 10*time.Second, func(ctx context.Context) error { return m.SetLink(ctx, false) })
+		if err != nil {
+			return fmt.Errorf("pulling the cable out: %w", err)
+		}
+	}
+	return nil
+}
+
+func (m *Machine) retry(ctx context.Context, d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := m.Within(ctx, d)
 	defer cancel()
 	for {
-		err := m.SetLink(ctx, false)
+		err := f(ctx)
 		if err == nil {
 			return nil
 		}
 		select {
 		case <-ctx.Done():
-			return fmt.Errorf("pulling the cable out: %w", errors.Join(context.Cause(ctx), err))
+			return errors.Join(context.Cause(ctx), err)
 		case <-time.After(20 * time.Millisecond):
 		}
 	}

@@ -87,10 +87,8 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 		}
 		m.fail(m.withConsole(fmt.Errorf("QEMU ended: %w", orClean(m.exit))))
 	}()
-	if spec.Unplugged {
-		if err := m.unplugAtOnce(ctx); err != nil {
-			return nil, errors.Join(err, m.Close())
-		}
+	if err := m.prepare(ctx); err != nil {
+		return nil, errors.Join(err, m.Close())
 	}
 	return m, nil
 }

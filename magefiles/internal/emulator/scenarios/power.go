@@ -14,6 +14,16 @@ var bootEnds = regexp.MustCompile(`CUBEOS: (first boot complete after|ERROR: fir
 
 func power() []emulator.Scenario {
 	return []emulator.Scenario{
+		{
+			Name: "power-cut", About: "the power is cut while everything runs; the next boot ends operational",
+			From: emulator.Running,
+			Phases: []emulator.Phase{{Name: "next boot", Checks: slices.Concat(
+				[]emulator.Check{cutsPower(), sshAnswers(), initFinished("normal", bootBound)},
+				healthy(),
+				nothingTwice(),
+				[]emulator.Check{powersOff(), rootIsClean()},
+			)}},
+		},
 		powerCuts("power-cuts", 20, "the power is cut at 20 random moments of the first boot; each time the next boot ends operational"),
 	}
 }
