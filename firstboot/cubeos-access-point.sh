@@ -1,6 +1,7 @@
 #!/bin/bash
 # Starts the access point on wlan0 with the saved name and key. A device without
-# wlan0 is a device without an access point, not a broken one.
+# wlan0 is a device without an access point, not a broken one; should it appear
+# later, cubeos-access-point.service runs this again.
 set -Eeuo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -8,8 +9,8 @@ set -Eeuo pipefail
 conf=$ROOT/etc/hostapd/hostapd.conf
 template=$ROOT/usr/local/share/cubeos/hostapd.conf.in
 
-if ! wait_for "$CUBEOS_WLAN_TIMEOUT" test -e "$ROOT/sys/class/net/wlan0"; then
-  warn "no wlan0 after $CUBEOS_WLAN_TIMEOUT s: there is no access point; the services are reached by cable"
+if [[ ! -e $ROOT/sys/class/net/wlan0 ]]; then
+  warn "no wlan0: there is no access point until it appears; the services are reached by cable"
   exit 0
 fi
 "$LIB_DIR/cubeos-generate-ap-creds.sh"

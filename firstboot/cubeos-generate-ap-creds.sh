@@ -1,12 +1,38 @@
 #!/bin/bash
-# Makes the access point's name and key from wlan0's MAC address in
-# /cubeos/config/ap.env. A file that has both stays as it is.
+# Makes the access point's name and key in /cubeos/config/ap.env. A file that has
+# both stays as it is. The name is made from wlan0's MAC address, and so is the
+# key, unless CUBEOS_WIFI_KEY_MODE is random: nobody can guess that one, so it is
+# also written to the boot partition, which any computer can read.
 set -Eeuo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 ap=$CONFIG_DIR/ap.env
 address=$ROOT/sys/class/net/wlan0/address
+boot=$ROOT/boot/firmware
+
+# Sixteen of 31 characters that are not mistaken for one another: 79 bits.
+random_key() {
+  local characters
+  characters=$(head -c 1024 /dev/urandom | tr -dc 'abcdefghjkmnpqrstuvwxyz23456789')
+  printf '%s-%s-%s-%s' "${characters:0:4}" "${characters:4:4}" "${characters:8:4}" "${characters:12:4}"
+}
+
+write_to_boot_partition() {
+  mountpoint --quiet "$boot" \
+    && printf 'WiFi name: %s\r\nWiFi key:  %s\r\n' "$ssid" "$key" | write_file "$boot/cubeos-wifi.txt" 0644
+}
+
+# What Raspberry Pi Imager was told is on the kernel's command line or, if it was
+# told of a WiFi network as well, beside that.
+imager_country() {
+  local file
+  for file in "$ROOT/proc/cmdline" "$boot/network-config"; do
+    if [[ -r $file ]]; then
+      sed -nE '/^[^#]*(cfg80211\.ieee80211_regdom=|regulatory-domain:[[:space:]]*"?)([A-Z]{2})([^A-Za-z].*)?$/ { s//\2/p; q }' "$file"
+    fi
+  done
+}
 
 if [[ -f $ap ]] && grep -Eq '^CUBEOS_AP_SSID=.+' "$ap" && grep -Eq '^CUBEOS_AP_KEY=.{8,63}$' "$ap"; then
   exit 0
@@ -17,7 +43,26 @@ mac=$(<"$address")
   || die "wlan0 has no usable MAC address: '$mac'"
 suffix=${BASH_REMATCH[2]}${BASH_REMATCH[3]}${BASH_REMATCH[4]}
 suffix=${suffix^^}
+ssid=CubeOS-$suffix
+
+export_env "$CONFIG_DIR/defaults.env"
+case ${CUBEOS_WIFI_KEY_MODE:-mac} in
+  mac) key=cubeos-$suffix ;;
+  random)
+    key=$(random_key)
+    [[ $key =~ $RANDOM_WIFI_KEY ]] || die "no random WiFi key could be made"
+    # First there, then in ap.env: the other way a power cut could lose it.
+    write_to_boot_partition || warn "the WiFi key could not be written to the boot partition; the console shows it"
+    ;;
+  *) die "CUBEOS_WIFI_KEY_MODE is '$CUBEOS_WIFI_KEY_MODE': it must be mac or random" ;;
+esac
+read -r country < <(imager_country) || country=
 
 install -d -m 0750 "$CONFIG_DIR"
-printf 'CUBEOS_AP_SSID=CubeOS-%s\nCUBEOS_AP_KEY=cubeos-%s\n' "$suffix" "$suffix" | write_file "$ap" 0600
-log "access point: CubeOS-$suffix"
+{
+  printf 'CUBEOS_AP_SSID=%s\nCUBEOS_AP_KEY=%s\n' "$ssid" "$key"
+  if [[ $country ]]; then
+    echo "CUBEOS_WIFI_COUNTRY=$country"
+  fi
+} | write_file "$ap" 0600
+log "access point: $ssid"

@@ -3,58 +3,114 @@
 #   cubeos-network-mode                 what is in force
 #   cubeos-network-mode apply           put the saved mode in force (every boot does)
 #   cubeos-network-mode MODE            save MODE and put it in force
+#   cubeos-network-mode off             take all rules back until the next boot
 # OFFLINE: not at all. ONLINE_ETH: by eth0. ONLINE_WIFI: by wlan1.
-# Only chains of our own are filled or emptied, so Docker's stay as they are.
+# Only chains of our own are filled, emptied or removed: Docker's stay as they are.
 set -Eeuo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 saved=$CONFIG_DIR/network.env
 
+# What is ours: family, table, chain, and the built-in chain that jumps to it.
+chains=(
+  'iptables filter CUBEOS-INPUT INPUT'
+  'iptables filter CUBEOS-FORWARD FORWARD'
+  'iptables nat CUBEOS-POSTROUTING POSTROUTING'
+  'ip6tables filter CUBEOS-INPUT INPUT'
+  'ip6tables filter CUBEOS-FORWARD FORWARD'
+)
+
+# each_chain COMMAND: calls it with each line above, but for what this kernel
+# does not have.
+each_chain() {
+  local line family table chain from
+  for line in "${chains[@]}"; do
+    read -r family table chain from <<<"$line"
+    if [[ $family == iptables || -d $ROOT/proc/sys/net/ipv6 ]]; then
+      "$1" "$family" "$table" "$chain" "$from"
+    fi
+  done
+}
+
+# rules MODE: what is in our IPv4 chains.
 rules() {
-  local mode=$1 uplink other
-  case $mode in
-    ONLINE_ETH) uplink=eth0 other=wlan1 ;;
-    ONLINE_WIFI) uplink=wlan1 other=eth0 ;;
-    OFFLINE) uplink='' other='' ;;
+  local uplink=
+  case $1 in
+    ONLINE_ETH) uplink=eth0 ;;
+    ONLINE_WIFI) uplink=wlan1 ;;
   esac
   echo '*filter'
+  vxlan_rules
   echo ':CUBEOS-FORWARD - [0:0]'
-  if [[ -n $uplink ]]; then
+  if [[ $uplink ]]; then
     echo "-A CUBEOS-FORWARD -i wlan0 -o $uplink -j ACCEPT"
     echo "-A CUBEOS-FORWARD -i $uplink -o wlan0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT"
-    echo "-A CUBEOS-FORWARD -i $uplink -o wlan0 -j DROP"
-    echo "-A CUBEOS-FORWARD -i wlan0 -o $other -j DROP"
-    echo "-A CUBEOS-FORWARD -i $other -o wlan0 -j DROP"
-  else
-    for other in eth0 wlan1; do
-      echo "-A CUBEOS-FORWARD -i wlan0 -o $other -j DROP"
-      echo "-A CUBEOS-FORWARD -i $other -o wlan0 -j DROP"
-    done
   fi
+  # A container's published port is reached by a translated address, and whether
+  # it may be is Docker's business.
+  echo '-A CUBEOS-FORWARD -i wlan0 -m conntrack ! --ctstate DNAT -j DROP'
+  local other
+  for other in eth+ en+ usb+ wlan+; do
+    echo "-A CUBEOS-FORWARD -i $other -o wlan0 -j DROP"
+  done
   echo COMMIT
   echo '*nat'
   echo ':CUBEOS-POSTROUTING - [0:0]'
-  if [[ -n $uplink ]]; then
+  if [[ $uplink ]]; then
     echo "-A CUBEOS-POSTROUTING -s 10.42.24.0/24 -o $uplink -j MASQUERADE"
   fi
   echo COMMIT
 }
 
-# ensure_jump TABLE FROM TO: one jump at the top of a built-in chain.
-ensure_jump() {
-  if ! iptables -w 10 -t "$1" -C "$2" -j "$3" 2>/dev/null; then
-    iptables -w 10 -t "$1" -I "$2" 1 -j "$3"
+# Clients get no IPv6 from us, and what they make up themselves goes nowhere.
+rules6() {
+  echo '*filter'
+  vxlan_rules
+  echo ':CUBEOS-FORWARD - [0:0]'
+  echo '-A CUBEOS-FORWARD -i wlan0 -j DROP'
+  echo '-A CUBEOS-FORWARD -o wlan0 -j DROP'
+  echo COMMIT
+}
+
+# The kernel takes Swarm's VXLAN packets on every address, from whoever sends
+# them, and puts them on the containers' network. This Swarm has one node.
+vxlan_rules() {
+  echo ':CUBEOS-INPUT - [0:0]'
+  echo '-A CUBEOS-INPUT ! -i lo -p udp -m udp --dport 4789 -j DROP'
+}
+
+# add_jump FAMILY TABLE CHAIN FROM: one jump at the top of a built-in chain.
+add_jump() {
+  if ! "$1" -w 10 -t "$2" -C "$4" -j "$3" 2>/dev/null; then
+    "$1" -w 10 -t "$2" -I "$4" 1 -j "$3"
   fi
+}
+
+remove_chain() {
+  if ! "$1" -w 10 -t "$2" -n -L "$3" >/dev/null 2>&1; then
+    return 0
+  fi
+  while "$1" -w 10 -t "$2" -C "$4" -j "$3" 2>/dev/null; do
+    "$1" -w 10 -t "$2" -D "$4" -j "$3"
+  done
+  "$1" -w 10 -t "$2" -F "$3"
+  "$1" -w 10 -t "$2" -X "$3"
+}
+
+in_force() {
+  install -d -m 0755 "$RUN_DIR"
+  echo "$1" >"$RUN_DIR/network-mode"
+  log "network mode: $1"
 }
 
 apply() {
   rules "$1" | iptables-restore -w 10 --noflush
-  ensure_jump filter FORWARD CUBEOS-FORWARD
-  ensure_jump nat POSTROUTING CUBEOS-POSTROUTING
-  install -d -m 0755 "$RUN_DIR"
-  echo "$1" >"$RUN_DIR/network-mode"
-  log "network mode: $1"
+  if [[ -d $ROOT/proc/sys/net/ipv6 ]]; then
+    rules6 | ip6tables-restore -w 10 --noflush
+  fi
+  each_chain add_jump
+  in_force "$1"
 }
 
 case ${1:-show} in
@@ -78,7 +134,11 @@ case ${1:-show} in
     apply "$1"
     echo "CUBEOS_NETWORK_MODE=$1" | write_file "$saved" 0644
     ;;
+  off)
+    each_chain remove_chain
+    in_force off
+    ;;
   *)
-    die "usage: cubeos-network-mode [show|apply|OFFLINE|ONLINE_ETH|ONLINE_WIFI]"
+    die "usage: cubeos-network-mode [show|apply|OFFLINE|ONLINE_ETH|ONLINE_WIFI|off]"
     ;;
 esac

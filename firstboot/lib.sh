@@ -14,9 +14,12 @@ IMAGES_DIR=$STATE_DIR/images
 RUN_DIR=$ROOT/run/cubeos
 FIRST_BOOT_MARKER=$STATE_DIR/first-boot-complete
 
+# What a key looks like that was made here: no person's choice is shown.
+RANDOM_WIFI_KEY='^[a-z2-9]{4}(-[a-z2-9]{4}){3}$'
+
 # Longest waits, in seconds. POLL is the time between two looks.
 : "${CUBEOS_POLL:=0.5}" "${CUBEOS_DOCKER_TIMEOUT:=180}" "${CUBEOS_SWARM_TIMEOUT:=90}"
-: "${CUBEOS_HEALTH_TIMEOUT:=180}" "${CUBEOS_WLAN_TIMEOUT:=15}"
+: "${CUBEOS_HEALTH_TIMEOUT:=180}"
 
 FAILURES=()
 

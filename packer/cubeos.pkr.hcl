@@ -217,6 +217,16 @@ variable "wifi_country" {
   }
 }
 
+variable "wifi_key" {
+  type        = string
+  description = "How a device makes the key of its access point: `mac` from its MAC address, so that it can be looked up; `random`, which nobody can guess and the device shows."
+  default     = "mac"
+  validation {
+    condition     = contains(["mac", "random"], var.wifi_key)
+    error_message = "The key of the access point must be mac or random."
+  }
+}
+
 # What Raspberry Pi Imager is told --------------------------------------------
 
 variable "publishable" {
@@ -401,6 +411,7 @@ build {
       "CUBEOS_HOSTNAME=${var.hostname}",
       "CUBEOS_USER=${var.cubeos_user}",
       "CUBEOS_WIFI_COUNTRY=${var.wifi_country}",
+      "CUBEOS_WIFI_KEY_MODE=${var.wifi_key}",
     ]
   }
 

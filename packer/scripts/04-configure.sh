@@ -5,7 +5,7 @@ set -Eeuo pipefail
 trap 'echo "04-configure.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export LC_ALL=C.UTF-8
 
-: "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_HOSTNAME:?}"
+: "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_WIFI_KEY_MODE:?}" "${CUBEOS_HOSTNAME:?}"
 
 templates=(
   /cubeos/config/defaults.env
@@ -15,6 +15,7 @@ templates=(
 sed -i \
   -e "s|@CUBEOS_USER@|$CUBEOS_USER|g" \
   -e "s|@CUBEOS_WIFI_COUNTRY@|$CUBEOS_WIFI_COUNTRY|g" \
+  -e "s|@CUBEOS_WIFI_KEY_MODE@|$CUBEOS_WIFI_KEY_MODE|g" \
   -e "s|@CUBEOS_HOSTNAME@|$CUBEOS_HOSTNAME|g" \
   "${templates[@]}"
 if grep -En '@[A-Z_]+@' "${templates[@]}" >&2; then

@@ -9,8 +9,17 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+// jumps lead into the chains of the network mode.
+var jumps = []string{
+	"jump iptables filter CUBEOS-INPUT",
+	"jump iptables filter CUBEOS-FORWARD",
+	"jump iptables nat CUBEOS-POSTROUTING",
+	"jump ip6tables filter CUBEOS-INPUT",
+	"jump ip6tables filter CUBEOS-FORWARD",
+}
+
 // firstBoot is all a first boot changes, in the order the README promises.
-var firstBoot = []string{
+var firstBoot = slices.Concat([]string{
 	"load ghcr.io/cubeos-app/api:1.0.0",
 	"load ghcr.io/cubeos-app/dashboard:1.0.0",
 	"load ghcr.io/cubeos-app/hal:1.0.0",
@@ -24,10 +33,7 @@ var firstBoot = []string{
 	"compose up hal",
 	"stack deploy cubeos-api",
 	"stack deploy cubeos-dashboard",
-	"jump filter CUBEOS-FORWARD",
-	"jump nat CUBEOS-POSTROUTING",
-	"hostapd restart",
-}
+}, jumps, []string{"hostapd restart"})
 
 func TestFirstBootThenNormalBoot(t *testing.T) {
 	t.Parallel()

@@ -48,8 +48,8 @@ func newFake(t *testing.T) *fake {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"docker", "curl", "systemctl", "iptables", "iptables-restore", "iw", "rfkill", "sync",
-		"findmnt", "growpart", "resize2fs",
+		"docker", "curl", "systemctl", "iptables", "iptables-restore", "ip6tables", "ip6tables-restore",
+		"ip", "iw", "rfkill", "sync", "agetty", "journalctl", "mountpoint", "findmnt", "growpart", "resize2fs",
 	} {
 		if err := os.Symlink(stub, filepath.Join(d.bin, name)); err != nil {
 			t.Fatal(err)
@@ -59,7 +59,10 @@ func newFake(t *testing.T) *fake {
 	if err := os.CopyFS(d.root, os.DirFS(filepath.Join(repo, "configs/rootfs"))); err != nil {
 		t.Fatal(err)
 	}
-	d.write("cubeos/config/defaults.env", strings.ReplaceAll(d.read("cubeos/config/defaults.env"), "@CUBEOS_WIFI_COUNTRY@", "NL"))
+	d.write("cubeos/config/defaults.env", strings.NewReplacer("@CUBEOS_WIFI_COUNTRY@", "NL", "@CUBEOS_WIFI_KEY_MODE@", "mac").
+		Replace(d.read("cubeos/config/defaults.env")))
+	d.mkdir(filepath.Join(d.root, "proc/sys/net/ipv6"))
+	d.mkdir(filepath.Join(d.root, "boot/firmware"))
 	var env, sums strings.Builder
 	for name, reference := range images {
 		archive := reference + "\n"
@@ -88,7 +91,7 @@ func (d *fake) script(name string, args []string, env ...string) (string, error)
 		Argv: append([]string{"bash", "-c", `STUB_GROUP=$$ exec bash "$0" "$@"`, path}, args...),
 		Env: append([]string{
 			"PATH=" + d.bin + ":/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/nonexistent",
-			"CUBEOS_ROOT=" + d.root, "STUB_STATE=" + d.stub, "CUBEOS_POLL=0.01", "CUBEOS_WLAN_TIMEOUT=0",
+			"CUBEOS_ROOT=" + d.root, "STUB_STATE=" + d.stub, "CUBEOS_POLL=0.01",
 			"CUBEOS_HEALTH_TIMEOUT=1", "CUBEOS_DOCKER_TIMEOUT=1", "CUBEOS_SWARM_TIMEOUT=1",
 		}, env...),
 		Stdout: &out, Stderr: &out,
@@ -180,6 +183,15 @@ func (d *fake) mode(path string) os.FileMode {
 		d.t.Fatal(err)
 	}
 	return info.Mode().Perm()
+}
+
+func (d *fake) stubbed(name string) string {
+	d.t.Helper()
+	b, err := os.ReadFile(filepath.Join(d.stub, name))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	return string(b)
 }
 
 // stubFile sets a file of the stubs' state.

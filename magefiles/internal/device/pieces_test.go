@@ -9,64 +9,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestAccessPointCredentials(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		mac, want, problem string
-	}{
-		{mac: "dc:a6:32:01:ab:cd", want: "CUBEOS_AP_SSID=CubeOS-01ABCD\nCUBEOS_AP_KEY=cubeos-01ABCD\n"},
-		{mac: "02:00:00:00:00:00", want: "CUBEOS_AP_SSID=CubeOS-000000\nCUBEOS_AP_KEY=cubeos-000000\n"},
-		{mac: "DC:A6:32:FF:0E:9F", want: "CUBEOS_AP_SSID=CubeOS-FF0E9F\nCUBEOS_AP_KEY=cubeos-FF0E9F\n"},
-		{mac: "", problem: "no usable MAC address: ''"},
-		{mac: "dc:a6:32:01:ab", problem: "no usable MAC address"},
-		{mac: "dc:a6:32:01:ab:cd:ef", problem: "no usable MAC address"},
-	} {
-		t.Run(tt.mac, func(t *testing.T) {
-			t.Parallel()
-			d := newFake(t)
-			d.write("sys/class/net/wlan0/address", tt.mac+"\n")
-			out, err := d.script("cubeos-generate-ap-creds.sh", nil)
-			if tt.problem != "" {
-				if err == nil || !strings.Contains(out, tt.problem) || d.exists("cubeos/config/ap.env") {
-					t.Errorf("got %v and %q, want a refusal that says %q", err, out, tt.problem)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
-			if diff := cmp.Diff(tt.want, d.read("cubeos/config/ap.env")); diff != "" {
-				t.Errorf("ap.env (-want +got):\n%s", diff)
-			}
-			if got := d.mode("cubeos/config/ap.env"); got != 0o600 {
-				t.Errorf("ap.env has mode %o", got)
-			}
-		})
-	}
-}
-
-func TestAccessPointKeepsWhatTheOwnerChose(t *testing.T) {
-	t.Parallel()
-	d := newFake(t)
-	// & and \ mean something to sed and to bash's own replacement.
-	d.write("cubeos/config/ap.env", "CUBEOS_AP_SSID=Anna & Bob\\1\nCUBEOS_AP_KEY=pa$$ \"word\"\n")
-	if out, err := d.script("cubeos-access-point.sh", nil); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	conf := d.read("etc/hostapd/hostapd.conf")
-	for _, want := range []string{"ssid=Anna & Bob\\1\n", "wpa_passphrase=pa$$ \"word\"\n", "country_code=NL\n", "interface=wlan0\n"} {
-		if !strings.Contains(conf, want) {
-			t.Errorf("hostapd.conf has no %q:\n%s", want, conf)
-		}
-	}
-	if got := d.mode("etc/hostapd/hostapd.conf"); got != 0o600 {
-		t.Errorf("hostapd.conf has mode %o", got)
-	}
-	if strings.Contains(conf, "@") {
-		t.Errorf("hostapd.conf still holds a placeholder:\n%s", conf)
-	}
-}
-
 func TestSecrets(t *testing.T) {
 	t.Parallel()
 	d, other := newFake(t), newFake(t)
@@ -118,53 +60,6 @@ func TestBootDetection(t *testing.T) {
 		if out, err := d.script("cubeos-boot-detect.sh", nil); err != nil || d.read("run/cubeos/boot-mode") != want {
 			t.Errorf("boot mode %q (%v), want %q\n%s", d.read("run/cubeos/boot-mode"), err, want, out)
 		}
-	}
-}
-
-func TestNetworkModes(t *testing.T) {
-	t.Parallel()
-	d := newFake(t)
-	for _, tt := range []struct {
-		arg, mode string
-		has, not  []string
-	}{
-		{"apply", "OFFLINE", []string{"-A CUBEOS-FORWARD -i wlan0 -o eth0 -j DROP\n", "-A CUBEOS-FORWARD -i wlan0 -o wlan1 -j DROP\n"}, []string{"MASQUERADE", "ACCEPT"}},
-		{"ONLINE_ETH", "ONLINE_ETH", []string{"-A CUBEOS-POSTROUTING -s 10.42.24.0/24 -o eth0 -j MASQUERADE\n", "-i wlan0 -o eth0 -j ACCEPT\n", "-i wlan0 -o wlan1 -j DROP\n"}, []string{"-i wlan0 -o wlan1 -j ACCEPT"}},
-		{"apply", "ONLINE_ETH", []string{"MASQUERADE"}, nil},
-		{"ONLINE_WIFI", "ONLINE_WIFI", []string{"-o wlan1 -j MASQUERADE\n", "-i wlan0 -o eth0 -j DROP\n"}, []string{"-o eth0 -j MASQUERADE"}},
-		{"OFFLINE", "OFFLINE", []string{"-i wlan0 -o eth0 -j DROP\n"}, []string{"MASQUERADE"}},
-	} {
-		if out, err := d.script("cubeos-network-mode.sh", []string{tt.arg}); err != nil {
-			t.Fatalf("%s: %v\n%s", tt.arg, err, out)
-		}
-		b, err := os.ReadFile(d.stub + "/rules")
-		if err != nil {
-			t.Fatal(err)
-		}
-		rules := string(b)
-		for _, want := range tt.has {
-			if !strings.Contains(rules, want) {
-				t.Errorf("%s: no rule %q in\n%s", tt.arg, want, rules)
-			}
-		}
-		for _, not := range tt.not {
-			if strings.Contains(rules, not) {
-				t.Errorf("%s: a rule with %q in\n%s", tt.arg, not, rules)
-			}
-		}
-		if out, err := d.script("cubeos-network-mode.sh", nil); err != nil || out != tt.mode+"\n" {
-			t.Errorf("after %s it shows %q (%v), want %s", tt.arg, out, err, tt.mode)
-		}
-	}
-	if diff := cmp.Diff([]string{"jump filter CUBEOS-FORWARD", "jump nat CUBEOS-POSTROUTING"}, d.effects()); diff != "" {
-		t.Errorf("jumps into our chains (-want +got):\n%s", diff)
-	}
-	if out, err := d.script("cubeos-network-mode.sh", []string{"ONLINE"}); err == nil || !strings.Contains(out, "usage:") {
-		t.Errorf("an unknown mode: %v, %q", err, out)
-	}
-	d.write("cubeos/config/network.env", "CUBEOS_NETWORK_MODE=rm -rf\n")
-	if out, err := d.script("cubeos-network-mode.sh", []string{"apply"}); err != nil || !strings.Contains(out, "taking OFFLINE") {
-		t.Errorf("a damaged saved mode: %v, %q", err, out)
 	}
 }
 

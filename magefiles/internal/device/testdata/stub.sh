@@ -117,8 +117,30 @@ stub_curl() {
   exists "containers/cubeos-$app" || exists "services/${app}_${app#cubeos-}"
 }
 
+# -w 10 -t TABLE -C|-I|-D|-F|-X|-n CHAIN …
+stub_iptables() {
+  local jump=jump-$name-$4-${!#} chain=chain-$name-$4-${!#}
+  case $5 in
+    -C) exists "$jump" ;;
+    -I)
+      : >"$state/$jump"
+      effect "jump $name $4 ${!#}"
+      ;;
+    -D) rm "$state/$jump" ;;
+    -F | -n) exists "$chain" ;;
+    -X)
+      rm "$state/$chain"
+      effect "no $name $4 ${!#}"
+      ;;
+    *) exit 64 ;;
+  esac
+}
+
 stub_systemctl() {
   case "$1 $2" in
+    'show --property') if exists init; then cat "$state/init"; else echo active; fi ;;
+    'list-units --failed') if exists failed; then cat "$state/failed"; fi ;;
+    'is-active --quiet') exists hostapd ;;
     'start hostapd.service' | 'restart hostapd.service')
       if exists hostapd && [[ $1 == start ]]; then return; fi
       : >"$state/hostapd"
@@ -132,18 +154,22 @@ case $name in
   docker) stub_docker "$@" ;;
   curl) stub_curl "$@" ;;
   systemctl) stub_systemctl "$@" ;;
-  iptables)
-    # -w 10 -t TABLE -C|-I CHAIN …
-    case $5 in
-      -C) exists "jump-$4-${!#}" ;;
-      -I)
-        : >"$state/jump-$4-${!#}"
-        effect "jump $4 ${!#}"
-        ;;
-      *) exit 64 ;;
-    esac
+  iptables | ip6tables) stub_iptables "$@" ;;
+  iptables-restore | ip6tables-restore)
+    tee "$state/rules-${name%-restore}" | while read -r line; do
+      case $line in
+        \**) table=${line#?} ;;
+        :*)
+          line=${line%% *}
+          : >"$state/chain-${name%-restore}-$table-${line#:}"
+          ;;
+      esac
+    done
     ;;
-  iptables-restore) cat >"$state/rules" ;;
+  agetty) effect 'login prompt' ;;
+  journalctl) if [[ $1 == --boot ]] && exists journal; then cat "$state/journal"; fi ;;
+  ip) if exists eth0; then cat "$state/eth0"; fi ;;
+  mountpoint) [[ -d ${!#} ]] ;;
   iw | rfkill | sync) ;;
   findmnt) echo "$STUB_ROOT_DEVICE" ;;
   growpart)
