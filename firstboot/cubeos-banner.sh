@@ -1,0 +1,69 @@
+#!/bin/bash
+# Says on the console and at the login prompt how to reach this device and how its
+# boot went. Runs at the end of each boot and when the access point has changed.
+set -Eeuo pipefail
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. "$(dirname "$(readlink -f "$0")")/lib.sh"
+
+issue=$ROOT/run/issue.d/cubeos.issue
+export_config
+
+state() {
+  local mode=boot
+  if [[ -f $RUN_DIR/boot-mode ]]; then
+    mode="$(<"$RUN_DIR/boot-mode") boot"
+  fi
+  case $(systemctl show --property ActiveState --value cubeos-init.service) in
+    active) echo "$mode complete" ;;
+    activating) echo "$mode not yet complete" ;;
+    *) echo "$mode NOT complete" ;;
+  esac
+}
+
+failed_units() {
+  systemctl list-units --failed --plain --no-legend 'cubeos-*.service' | awk '{ print $1 }'
+}
+
+# problems UNIT: what it said when it failed.
+problems() {
+  local said
+  said=$(journalctl --boot --unit "$1" --output cat --no-pager | sed -n 's/^CUBEOS: ERROR: //p' | awk '!seen[$0]++' | tail -n 8)
+  echo "${said:-$1 failed and does not say why}"
+}
+
+access_point() {
+  if [[ ! -e $ROOT/sys/class/net/wlan0 ]]; then
+    echo 'WiFi      none: there is no wlan0'
+  elif ! systemctl is-active --quiet hostapd.service; then
+    echo 'WiFi      not up'
+  else
+    echo "WiFi      $CUBEOS_AP_SSID"
+    if [[ $CUBEOS_AP_KEY =~ $RANDOM_WIFI_KEY ]]; then
+      echo "WiFi key  $CUBEOS_AP_KEY"
+    fi
+    echo "          http://$CUBEOS_DOMAIN or http://$CUBEOS_ADDRESS"
+  fi
+}
+
+banner() {
+  local unit
+  echo "CubeOS    $(state)"
+  for unit in $(failed_units); do
+    problems "$unit" | sed 's/^/Problem   /'
+  done
+  access_point
+}
+
+cable() { ip -4 -oneline address show dev eth0 scope global 2>/dev/null | awk '{ sub("/.*", "", $4); print $4; exit }'; }
+
+journalctl --sync
+text=$(banner)
+# agetty takes a backslash as the start of a name; of eth0's address it is one
+# whose value it looks up whenever it changes.
+if [[ ! -f $issue ]] || ! cmp -s - "$issue" <<<"${text//\\/\\\\}"$'\nCable     \\4{eth0}\n'; then
+  address=$(cable) || address=
+  printf '%s\n' "$text" "Cable     ${address:-no address}"
+  install -d -m 0755 "${issue%/*}"
+  write_file "$issue" 0644 <<<"${text//\\/\\\\}"$'\nCable     \\4{eth0}\n'
+  agetty --reload
+fi
