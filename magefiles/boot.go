@@ -30,6 +30,11 @@ func Demo(ctx context.Context, cache, refresh *string, limit *int) error {
 	return boot(ctx, flags{profile: ptr(labProfile), cache: cache, refresh: refresh, level: ptr(demoLevel), limit: limit})
 }
 
+// bootCore puts the lab image through the scenarios CI runs.
+func bootCore(ctx context.Context) error {
+	return boot(ctx, flags{profile: ptr(labProfile), level: ptr(demoLevel), scenario: ptr("core")})
+}
+
 // demoLevel compresses lightly: the archive of a demo is unpacked once, by its boot.
 const demoLevel = 0
 

@@ -37,7 +37,7 @@ func (t Test) All(ctx context.Context) error {
 			return err
 		}
 	}
-	return boot(ctx, flags{profile: ptr(labProfile), level: ptr(demoLevel), scenario: ptr("core")})
+	return bootCore(ctx)
 }
 
 // Unit runs the quick tests, which need no root.

@@ -25,7 +25,7 @@ func CI(ctx context.Context) error {
 		case gitlab.Release:
 			err = release(ctx, flags{profile: &job.Profile, version: &job.Version})
 		case gitlab.Demo:
-			err = Demo(ctx, nil, nil, nil)
+			err = bootCore(ctx)
 		default:
 			err = fmt.Errorf("no target is called %s", target)
 		}

@@ -24,7 +24,7 @@ const (
 	Lint    Target = "lint"
 	Unit    Target = "test:unit"
 	Release Target = "release" // builds, compresses, describes and boots the image
-	Demo    Target = "demo"    // the same for the lab profile
+	Demo    Target = "demo"    // makes and boots the lab image, in the core scenarios
 )
 
 // Job is what a job has to do: the targets, in order, and their flags.
