@@ -4,7 +4,11 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"os"
+	"text/tabwriter"
 
+	"github.com/cubeos-app/releases/magefiles/internal/emulator/scenarios"
 	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 )
@@ -13,7 +17,7 @@ import (
 //
 // -scenario=NAME,NAME puts it through other scenarios than first boot, reboot and
 // power off; core are those CI runs, all is all. -jobs=N runs N machines at once,
-// by default as many as processors and memory allow.
+// by default as many as processors and memory allow. `mage scenarios` lists them.
 func Boot(ctx context.Context, profile, version, cache, refresh, engine, scenario *string, level, limit, jobs *int) error {
 	return boot(ctx, flags{
 		profile: profile, version: version, cache: cache, refresh: refresh, engine: engine,
@@ -23,6 +27,20 @@ func Boot(ctx context.Context, profile, version, cache, refresh, engine, scenari
 
 func boot(ctx context.Context, f flags) error {
 	return build(ctx, f, []host.Group{host.Build, host.Boot}, (*pipeline.Build).Boot)
+}
+
+// Scenarios lists what an image can be put through.
+func Scenarios() error {
+	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "SCENARIO\tSTARTS FROM\tCORE\tWHAT IT SHOWS")
+	for _, sc := range scenarios.All() {
+		inCore := ""
+		if sc.Core {
+			inCore = "yes"
+		}
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", sc.Name, sc.From, inCore, sc.About)
+	}
+	return w.Flush()
 }
 
 // Demo builds the lab image, which needs nothing but a Debian mirror, and boots it.

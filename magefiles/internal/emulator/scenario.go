@@ -37,6 +37,13 @@ const (
 	Running
 )
 
+func (o Origin) String() string {
+	if o == Running {
+		return "running device"
+	}
+	return "flashed card"
+}
+
 // OwnSize is the CardSize of a card that is just as large as the image.
 const OwnSize = -1
 
