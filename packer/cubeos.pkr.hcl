@@ -208,6 +208,12 @@ variable "timezone" {
   }
 }
 
+variable "unattended_upgrades" {
+  type        = bool
+  description = "Whether the device installs Debian's security updates by itself when it is online."
+  default     = false
+}
+
 variable "wifi_country" {
   type        = string
   description = "Country whose radio rules the access point keeps (ISO 3166-1 alpha-2); hostapd refuses to start without one."
@@ -375,6 +381,7 @@ build {
       "CUBEOS_USER=${var.cubeos_user}",
       "CUBEOS_LOCALE=${var.locale}",
       "CUBEOS_TIMEZONE=${var.timezone}",
+      "CUBEOS_UNATTENDED_UPGRADES=${var.unattended_upgrades}",
     ]
   }
 

@@ -1,10 +1,12 @@
 #!/bin/bash
-# Host name, locale, time zone, the user and the packages everything else needs.
+# Host name, locale, time zone, the user, the packages everything else needs, and
+# whether security updates are installed without asking.
 set -Eeuo pipefail
 trap 'echo "01-base-setup.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 
 : "${CUBEOS_HOSTNAME:?}" "${CUBEOS_USER:?}" "${CUBEOS_LOCALE:?}" "${CUBEOS_TIMEZONE:?}"
+: "${CUBEOS_UNATTENDED_UPGRADES:?}"
 
 problems=()
 [[ $CUBEOS_HOSTNAME =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]] \
@@ -15,6 +17,8 @@ problems=()
   || problems+=("CUBEOS_LOCALE=$CUBEOS_LOCALE is not a UTF-8 locale such as C.UTF-8 or en_GB.UTF-8")
 [[ $CUBEOS_TIMEZONE =~ ^[A-Za-z0-9_+/-]+$ ]] \
   || problems+=("CUBEOS_TIMEZONE=$CUBEOS_TIMEZONE is not a time zone such as Europe/Athens")
+[[ $CUBEOS_UNATTENDED_UPGRADES =~ ^(true|false)$ ]] \
+  || problems+=("CUBEOS_UNATTENDED_UPGRADES=$CUBEOS_UNATTENDED_UPGRADES is neither true nor false")
 if ((${#problems[@]})); then
   printf '01-base-setup.sh: %s\n' "${problems[@]}" >&2
   exit 2
@@ -32,11 +36,14 @@ rm -f /var/lib/man-db/auto-update
 
 apt-get update -q
 
-packages=(ca-certificates cloud-guest-utils curl e2fsprogs fdisk iproute2 jq kmod
-  openssh-server procps rfkill sudo systemd-timesyncd systemd-zram-generator tzdata
-  util-linux)
+packages=(ca-certificates cloud-guest-utils curl e2fsprogs fail2ban fdisk iproute2 jq kmod
+  nftables openssh-server procps python3-systemd rfkill sudo systemd-timesyncd
+  systemd-zram-generator tzdata util-linux)
 if [[ $CUBEOS_LOCALE != C.UTF-8 ]]; then
   packages+=(locales)
+fi
+if [[ $CUBEOS_UNATTENDED_UPGRADES == true ]]; then
+  packages+=(unattended-upgrades)
 fi
 
 # openssh-server makes host keys when it is installed, and every device has to
@@ -106,3 +113,38 @@ for group in sudo adm dialout video plugdev netdev gpio i2c spi systemd-journal;
     usermod --append --groups "$group" "$CUBEOS_USER"
   fi
 done
+
+unit_exists() { [[ -e /usr/lib/systemd/system/$1 || -e /etc/systemd/system/$1 ]]; }
+
+# off UNIT…: those that the base image has never run.
+off() {
+  local unit
+  for unit in "$@"; do
+    if unit_exists "$unit"; then
+      systemctl disable --quiet "$unit"
+      systemctl mask --quiet "$unit"
+    fi
+  done
+}
+
+# Raspberry Pi OS brings NFS, whose port mapper listens to every network.
+off rpcbind.service rpcbind.socket nfs-blkmap.service
+
+if [[ $CUBEOS_UNATTENDED_UPGRADES == true ]]; then
+  if ! grep -rqs -e '-security' /etc/apt/sources.list /etc/apt/sources.list.d; then
+    # shellcheck source=/dev/null
+    codename=$(. /etc/os-release && echo "$VERSION_CODENAME")
+    {
+      echo 'Types: deb'
+      echo 'URIs: http://deb.debian.org/debian-security'
+      echo "Suites: $codename-security"
+      echo 'Components: main'
+      echo 'Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg'
+    } >/etc/apt/sources.list.d/debian-security.sources
+  fi
+  systemctl enable --quiet apt-daily.timer apt-daily-upgrade.timer
+else
+  # Package lists are no reason to wake an offline device.
+  off apt-daily.timer apt-daily-upgrade.timer
+fi
+systemctl enable --quiet fail2ban.service

@@ -46,11 +46,11 @@ if [[ -e /usr/lib/systemd/system-generators/rpi-swap-generator ]]; then
 fi
 
 # What Raspberry Pi OS and Debian do by themselves on first boot and we do
-# otherwise: the user is made here, keys by cubeos-ssh-keys.service, and package
-# lists are no reason to wake an offline device.
+# otherwise: the user is made here, keys by cubeos-ssh-keys.service, and nobody
+# reads manual pages or has LVM.
 for unit in userconfig.service regenerate_ssh_host_keys.service sshd-keygen.service \
   sshswitch.service wifi-country.service dphys-swapfile.service \
-  apt-daily.timer apt-daily-upgrade.timer man-db.timer e2scrub_all.timer; do
+  man-db.timer e2scrub_all.timer; do
   if unit_exists "$unit"; then
     systemctl disable --quiet "$unit"
     systemctl mask --quiet "$unit"
