@@ -26,7 +26,9 @@ fi
 chmod 0440 /etc/sudoers.d/010_cubeos
 visudo --check --quiet
 chmod 0600 /etc/ssh/sshd_config.d/10-cubeos.conf
-jq --exit-status 'type == "object"' /etc/docker/daemon.json >/dev/null
+sshd -G >/dev/null
+dockerd --validate --config-file=/etc/docker/daemon.json
+fail2ban-client --test
 
 install -d -m 0755 /cubeos /cubeos/apps /cubeos/coreapps /cubeos/data /cubeos/mounts
 install -d -m 0750 -g "$CUBEOS_USER" /cubeos/config

@@ -20,7 +20,7 @@ rm -rf /var/lib/dhcpcd/* /var/lib/NetworkManager/* /var/lib/cloud/* /var/lib/doc
   /var/lib/containerd/* /etc/docker/key.json
 
 find /var/log -type f -delete
-rm -rf /var/log/journal/* /root/.bash_history /root/.cache /root/.gnupg
+rm -rf /var/log/journal /root/.bash_history /root/.cache /root/.gnupg
 find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'script_*.sh' -exec rm -rf {} +
 
 # What would differ the next time: numbers of inodes, and the day on which an
@@ -42,6 +42,10 @@ rm -f /usr/sbin/policy-rc.d
   echo "CUBEOS_VERSION=$CUBEOS_VERSION"
   echo "CUBEOS_PROFILE=$CUBEOS_PROFILE"
 } >/etc/cubeos-release
+
+# A Pi has no clock of its own. systemd sets one that is behind to this file's
+# time, which is this build's.
+touch /usr/lib/clock-epoch
 
 # The packages' own scripts have done what systemd would do again at first boot
 # because /usr is newer than these.
