@@ -30,3 +30,5 @@ if ((room > fudge_sectors)); then
   sync
 fi
 resize2fs "$device"
+read -r size free < <(df --block-size=1M --output=size,avail "${ROOT:-/}" | tail -n 1)
+log "the root file system has $size MiB, $free MiB of them free"

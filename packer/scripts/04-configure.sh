@@ -7,12 +7,16 @@ export LC_ALL=C.UTF-8
 
 : "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_WIFI_KEY_MODE:?}" "${CUBEOS_HOSTNAME:?}"
 
+usermod --append --groups docker "$CUBEOS_USER"
+
 templates=(
   /cubeos/config/defaults.env
   /etc/cloud/cloud.cfg.d/99_zz-cubeos.cfg
   /etc/sudoers.d/010_cubeos
 )
+groups=$(id -nG "$CUBEOS_USER")
 sed -i \
+  -e "s|@CUBEOS_GROUPS@|${groups// /, }|g" \
   -e "s|@CUBEOS_USER@|$CUBEOS_USER|g" \
   -e "s|@CUBEOS_WIFI_COUNTRY@|$CUBEOS_WIFI_COUNTRY|g" \
   -e "s|@CUBEOS_WIFI_KEY_MODE@|$CUBEOS_WIFI_KEY_MODE|g" \
@@ -21,6 +25,17 @@ sed -i \
 if grep -En '@[A-Z_]+@' "${templates[@]}" >&2; then
   echo "04-configure.sh: the lines above still hold a placeholder" >&2
   exit 1
+fi
+
+# The Raspberry Pi's kernel has the memory controller off, and without it Docker
+# can not limit a container's memory. raspi-firmware makes cmdline.txt anew with
+# every kernel.
+option=cgroup_enable=memory cmdline=/boot/firmware/cmdline.txt
+if ! grep -Eq "(^| )$option( |\$)" "$cmdline"; then
+  sed -i -e "1s/[[:space:]]*\$/ $option/" "$cmdline"
+fi
+if [[ -e /etc/default/raspi-firmware ]] && ! grep -qsxF "$option" /etc/default/raspi-extra-cmdline; then
+  echo "$option" >>/etc/default/raspi-extra-cmdline
 fi
 
 chmod 0440 /etc/sudoers.d/010_cubeos
@@ -36,8 +51,6 @@ for app in pihole npm hal cubeos-api cubeos-dashboard; do
   install -d -m 0755 "/cubeos/coreapps/$app" "/cubeos/coreapps/$app/appconfig" "/cubeos/coreapps/$app/appdata"
 done
 install -d -m 0755 /var/lib/cubeos /var/lib/cubeos/images
-
-usermod --append --groups docker "$CUBEOS_USER"
 
 unit_exists() { [[ -e /usr/lib/systemd/system/$1 || -e /etc/systemd/system/$1 ]]; }
 

@@ -244,7 +244,7 @@ func packages() []string {
 		// the system
 		"apt", "systemd-sysv", "dbus", "udev", "kmod", "libpam-systemd", "sudo", "locales", "tzdata", "less", "nano",
 		"e2fsprogs", "fdisk", "dosfstools", "ca-certificates", "curl", "openssl", "xz-utils", "zstd", "psmisc", "procps",
-		"python3-minimal", "libpython3-stdlib",
+		"python3-minimal", "libpython3-stdlib", "console-setup",
 		// the network
 		"network-manager", "openssh-server", "iproute2", "iputils-ping", "netbase",
 		"wpasupplicant", "rfkill", "iw", "wireless-regdb",

@@ -50,6 +50,7 @@ func newFake(t *testing.T) *fake {
 	for _, name := range []string{
 		"docker", "curl", "systemctl", "iptables", "iptables-restore", "ip6tables", "ip6tables-restore",
 		"ip", "iw", "rfkill", "sync", "agetty", "journalctl", "mountpoint", "findmnt", "growpart", "resize2fs",
+		"getent", "usermod", "python3",
 	} {
 		if err := os.Symlink(stub, filepath.Join(d.bin, name)); err != nil {
 			t.Fatal(err)

@@ -30,7 +30,7 @@ func glob(t *testing.T, patterns ...string) []string {
 
 func TestScriptsAreClean(t *testing.T) {
 	t.Parallel()
-	scripts := append(glob(t, "packer/scripts/*.sh", "firstboot/*.sh"), "testdata/stub.sh")
+	scripts := append(glob(t, "packer/scripts/*.sh", "firstboot/*.sh", "configs/rootfs/usr/local/sbin/*"), "testdata/stub.sh")
 	for _, script := range scripts {
 		b, err := os.ReadFile(script)
 		if err != nil {

@@ -171,6 +171,12 @@ case $name in
   ip) if exists eth0; then cat "$state/eth0"; fi ;;
   mountpoint) [[ -d ${!#} ]] ;;
   iw | rfkill | sync) ;;
+  getent) grep "^$2:" "$state/$1" ;;
+  usermod) effect "usermod $*" ;;
+  python3)
+    cat >/dev/null
+    if exists python3; then cat "$state/python3"; fi
+    ;;
   findmnt) echo "$STUB_ROOT_DEVICE" ;;
   growpart)
     effect "growpart $*"
