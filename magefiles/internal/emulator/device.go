@@ -46,6 +46,7 @@ type device struct {
 	keyPath  string
 	signer   ssh.Signer
 	size     int64
+	user     string // who logs in
 	booted   string // the names of the kernel and initramfs on the boot partition
 	evidence string
 
@@ -72,7 +73,7 @@ func (s *session) flashed(ctx context.Context, sc Scenario) (_ *device, err erro
 		return nil, err
 	}
 	d := &device{
-		keyPath: filepath.Join(dir, keyFile), booted: boot.From,
+		keyPath: filepath.Join(dir, keyFile), user: orDefault(sc.Device.User, user), booted: boot.From,
 		size:     cardSize(sc.Device, s.image.Size),
 		evidence: filepath.Join(s.o.WorkDir, sc.Name),
 	}
@@ -81,20 +82,22 @@ func (s *session) flashed(ctx context.Context, sc Scenario) (_ *device, err erro
 	}
 	seed := media.Seed{
 		InstanceID:    fmt.Sprintf("%s-%d", sc.Name, time.Now().UnixMilli()),
-		User:          user,
+		User:          d.user,
 		AuthorizedKey: string(ssh.MarshalAuthorizedKey(d.signer.PublicKey())),
+		Cmdline:       boot.Cmdline,
 	}
 	customise := sc.Device.Customise
 	if customise == nil {
 		customise = media.Seed.CloudInit
 	}
-	if err := s.image.NewOverlay(ctx, dir, diskFile, d.size, customise(seed)); err != nil {
+	files := customise(seed)
+	if err := s.image.NewOverlay(ctx, dir, diskFile, d.size, files); err != nil {
 		return nil, err
 	}
 	d.spec = machine.Spec{
 		Name: user, Dir: dir, Accel: machine.DetectAccel(), CPUs: s.o.CPUs,
 		MemoryMiB: orDefault(sc.Device.MemoryMiB, s.o.MemoryMiB),
-		Kernel:    boot.Kernel, Initrd: boot.Initrd, Cmdline: cmdline(boot.Cmdline, !sc.Device.NoRadio), Disk: diskFile,
+		Kernel:    boot.Kernel, Initrd: boot.Initrd, Cmdline: cmdline(boot.CmdlineWith(files), !sc.Device.NoRadio), Disk: diskFile,
 		Forwards: forwards, Online: s.o.Online, Unplugged: sc.Device.Unplugged,
 		Clock: sc.Device.Clock, Watchdog: sc.Device.Watchdog, Capture: captureFor(sc.Name),
 	}
@@ -120,7 +123,7 @@ func (d *device) over(ctx context.Context, dir, disk string) (_ *device, err err
 	if err := media.Overlay(ctx, dir, diskFile, filepath.Join(below, disk)); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	up := &device{spec: d.spec, keyPath: d.keyPath, signer: d.signer, size: d.size, booted: d.booted, evidence: d.evidence}
+	up := &device{spec: d.spec, keyPath: d.keyPath, signer: d.signer, user: d.user, size: d.size, booted: d.booted, evidence: d.evidence}
 	up.spec.Dir, up.spec.Disk = dir, diskFile
 	up.spec.Kernel = filepath.Join(below, d.spec.Kernel)
 	if d.spec.Initrd != "" {
@@ -177,7 +180,7 @@ func (d *device) start(ctx context.Context) (*machine.Machine, error) {
 				t.Note(line)
 			}
 		},
-		Login: machine.Login{User: user, Signer: d.signer},
+		Login: machine.Login{User: d.user, Signer: d.signer},
 	})
 }
 

@@ -28,6 +28,8 @@ const (
 // Options say what to boot and on what. Zero values mean what the comments say.
 type Options struct {
 	Artifact media.Artifact
+	// InitFormat is how Raspberry Pi Imager is told to hand its settings over.
+	InitFormat string
 	// WorkDir keeps the unpacked image and the running device between runs, and
 	// the evidence of the last run, a directory a scenario.
 	WorkDir   string
@@ -74,7 +76,7 @@ func (o Options) withDefaults() (Options, error) {
 	if o.WorkDir == "" {
 		errs = append(errs, errors.New("no directory to work in was given"))
 	}
-	for _, tool := range []string{"qemu-system-aarch64", "qemu-img", "qemu-io", "mcopy", "mtype", "sfdisk", "xz", "e2fsck"} {
+	for _, tool := range []string{"qemu-system-aarch64", "qemu-img", "qemu-io", "mcopy", "mtype", "sfdisk", "xz", "e2fsck", "debugfs"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			errs = append(errs, fmt.Errorf("%w; `go tool mage prereqs` installs it", err))
 		}
@@ -104,9 +106,9 @@ func cardSize(d Device, raw int64) int64 {
 	return d.CardSize
 }
 
-func orDefault(n, d int) int {
-	if n == 0 {
+func orDefault[T comparable](v, d T) T {
+	if v == *new(T) {
 		return d
 	}
-	return n
+	return v
 }

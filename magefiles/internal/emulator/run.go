@@ -55,6 +55,9 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := image.CheckFirmware(ctx, o.InitFormat, o.WorkDir); err != nil {
+		return nil, err
+	}
 	s := &session{o: o, image: image, kept: make(chan struct{})}
 	// One of another image is of no use any more.
 	if _, err := s.running(ctx); err != nil && !errors.Is(err, errNoSnapshot) {
@@ -112,7 +115,7 @@ func (s *session) turn(sc Scenario) int {
 		return 0
 	case sc.Cuts != nil:
 		return 3
-	case sc.From == Running:
+	case sc.needsRunning():
 		return 2
 	}
 	return 1
@@ -122,8 +125,7 @@ func (s *session) turn(sc Scenario) int {
 // them what makes the running device, if one of them needs it and it is not there.
 func (s *session) withOrigin(ctx context.Context) []Scenario {
 	named := func(sc Scenario) bool { return sc.Name == s.o.Origin.Name }
-	fromRunning := func(sc Scenario) bool { return sc.From == Running }
-	if slices.ContainsFunc(s.o.Scenarios, named) || !slices.ContainsFunc(s.o.Scenarios, fromRunning) {
+	if slices.ContainsFunc(s.o.Scenarios, named) || !slices.ContainsFunc(s.o.Scenarios, Scenario.needsRunning) {
 		return s.o.Scenarios
 	}
 	_, err := s.running(ctx)
@@ -178,15 +180,7 @@ func (s *session) device(ctx context.Context, sc Scenario) (*device, error) {
 	if sc.From == Flashed {
 		return s.flashed(ctx, sc)
 	}
-	select {
-	case <-s.kept:
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if s.keptErr != nil {
-		return nil, s.keptErr
-	}
-	return s.restored(ctx, sc)
+	return s.restored(ctx, sc.Name)
 }
 
 // live starts a device and takes it through phases. A device that has passed is
@@ -202,6 +196,9 @@ func (s *session) live(ctx context.Context, d *device, phases []Phase, out *Outc
 		return
 	}
 	subject := &Subject{Machine: m, Alive: m.Context(), Image: s.image, Disk: d.spec.Disk, DiskSize: d.size, Dir: d.evidence}
+	subject.StartRunning = func(ctx context.Context) (*machine.Machine, func() error, error) {
+		return s.startRunning(ctx, out.Scenario+"-beside")
+	}
 	r := runner{log: s.o.Reporter, label: s.label(out), show: &d.showing, out: out}
 	for _, p := range phases {
 		passed := r.phase(bounded, subject, p)
@@ -289,7 +286,7 @@ func (s *session) reopen(ctx context.Context, d *device, m *machine.Machine) str
 and from another terminal:
   ssh -i %s -p %s -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null %s@127.0.0.1`,
 		process.Quote([]string{spec.Dir}), process.Quote(machine.InteractiveArgv(spec)),
-		process.Quote([]string{d.keyPath}), port, user)
+		process.Quote([]string{d.keyPath}), port, d.user)
 }
 
 func lock(dir string) (unlock func() error, err error) {

@@ -21,6 +21,7 @@ type Scenario struct {
 	Core   bool   // CI runs it on every change
 	From   Origin
 	Device Device
+	Beside bool // a check asks another device, which Subject.StartRunning starts
 	Phases []Phase
 	// Cuts, if not nil, cuts the power at random moments; each time, a device with
 	// what was then on the card has to go through the phases.
@@ -56,6 +57,7 @@ type Device struct {
 	Unplugged bool   // eth0 has no carrier until SetLink gives it one
 	Clock     string // what the real-time clock shows, as in 1970-01-01T00:00:00; "" is now
 	Watchdog  bool   // a hardware watchdog
+	User      string // who Raspberry Pi Imager is told to log in; "" is cubeos
 	// Customise returns what Raspberry Pi Imager writes to the boot partition; nil:
 	// a user with a key.
 	Customise func(user media.Seed) []media.File
@@ -99,7 +101,11 @@ type Subject struct {
 	DiskSize int64
 	Dir      string // keeps the evidence: console.log, eth0.pcap and what checks add
 	BootID   string // of the boot that was looked at last
+	// StartRunning starts a Running device beside this one; stop ends it.
+	StartRunning func(ctx context.Context) (other *machine.Machine, stop func() error, err error)
 }
+
+func (sc Scenario) needsRunning() bool { return sc.From == Running || sc.Beside }
 
 // Names of files in Subject.Dir.
 const (

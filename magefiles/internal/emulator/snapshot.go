@@ -96,21 +96,43 @@ func (s *session) running(ctx context.Context) (*device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &device{spec: kept.Spec, keyPath: filepath.Join(dir, keyFile), signer: signer, size: kept.Size, booted: kept.Booted}
+	d := &device{spec: kept.Spec, keyPath: filepath.Join(dir, keyFile), signer: signer, user: user, size: kept.Size, booted: kept.Booted}
 	d.spec.Dir, d.spec.Memory, d.spec.Forwards = dir, memoryFile, forwards
 	return d, nil
 }
 
-// restored makes a device that goes on where the running one was kept.
-func (s *session) restored(ctx context.Context, sc Scenario) (*device, error) {
+// restored makes a device that goes on where the running one was kept. It waits
+// for that to be kept.
+func (s *session) restored(ctx context.Context, name string) (*device, error) {
+	select {
+	case <-s.kept:
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if s.keptErr != nil {
+		return nil, s.keptErr
+	}
 	kept, err := s.running(ctx)
 	if err != nil {
 		return nil, err
 	}
-	d, err := kept.over(ctx, s.machineDir(sc.Name), diskFile)
+	d, err := kept.over(ctx, s.machineDir(name), diskFile)
 	if err != nil {
 		return nil, err
 	}
-	d.evidence, d.spec.Capture = filepath.Join(s.o.WorkDir, sc.Name), captureFor(sc.Name)
+	d.evidence, d.spec.Capture = filepath.Join(s.o.WorkDir, name), captureFor(name)
 	return d, nil
+}
+
+// startRunning starts a running device until stop is called.
+func (s *session) startRunning(ctx context.Context, name string) (_ *machine.Machine, stop func() error, err error) {
+	d, err := s.restored(ctx, name)
+	if err != nil {
+		return nil, nil, err
+	}
+	m, err := d.start(ctx)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.RemoveAll(d.spec.Dir))
+	}
+	return m, func() error { return errors.Join(m.Close(), os.RemoveAll(d.spec.Dir)) }, nil
 }

@@ -33,11 +33,12 @@ func (b *Build) Boot(ctx context.Context) error {
 			RawSHA256: manifest.RawImage.SHA256,
 			RawSize:   manifest.RawImage.Size,
 		},
-		WorkDir:   filepath.Join(b.dir, "boot"),
-		Scenarios: chosen,
-		Origin:    scenarios.Operational(),
-		Jobs:      b.Jobs,
-		Reporter:  b.Log,
+		InitFormat: manifest.BaseImage.InitFormat,
+		WorkDir:    filepath.Join(b.dir, "boot"),
+		Scenarios:  chosen,
+		Origin:     scenarios.Operational(),
+		Jobs:       b.Jobs,
+		Reporter:   b.Log,
 	})
 	if report != nil {
 		fmt.Fprintln(os.Stdout, report.Table())

@@ -10,6 +10,7 @@ type Seed struct {
 	InstanceID    string
 	User          string
 	AuthorizedKey string // a line of authorized_keys
+	Cmdline       string // of the image, to which Imager appends
 }
 
 // CloudInit returns the cloud-init files that Raspberry Pi Imager would write to

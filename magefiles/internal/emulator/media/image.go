@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/cubeos-app/releases/magefiles/internal/firmware"
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 )
 
@@ -114,8 +115,20 @@ func ext4UUID(r io.ReaderAt, offset int64) (string, error) {
 type Boot struct {
 	Kernel  string // files in the directory given to Extract
 	Initrd  string // "" where config.txt names none
-	Cmdline string // the text of cmdline.txt
+	Cmdline string // the text of CmdlineFile
 	From    string // where it came from, for people
+
+	CmdlineFile string // as a rule, cmdline.txt
+}
+
+// CmdlineWith returns the kernel command line of a card with these files.
+func (b *Boot) CmdlineWith(files []File) string {
+	for _, f := range files {
+		if f.Name == b.CmdlineFile {
+			return strings.TrimSpace(string(f.Content))
+		}
+	}
+	return b.Cmdline
 }
 
 // Extract takes the kernel, initramfs and kernel command line that config.txt
@@ -125,11 +138,12 @@ func (img *Image) Extract(ctx context.Context, dir string) (*Boot, error) {
 	if err != nil {
 		return nil, err
 	}
-	config, err := ParseBootConfig(text)
+	// The emulated CPU is that of a Pi 4, which has one usual kernel.
+	config, err := firmware.ParseConfig(text, firmware.Pi4, func(string) bool { return true })
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", img.Path, err)
 	}
-	b := &Boot{Kernel: "kernel", From: config.Kernel}
+	b := &Boot{Kernel: "kernel", From: config.Kernel, CmdlineFile: config.Cmdline}
 	if b.Cmdline, err = img.readText(ctx, config.Cmdline); err != nil {
 		return nil, err
 	}

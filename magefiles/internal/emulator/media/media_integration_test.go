@@ -175,7 +175,7 @@ func TestOverlayLeavesTheImageAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&Boot{Kernel: "kernel", Initrd: "initrd", Cmdline: "root=PARTUUID=5a3c9d02-02 rootwait", From: "Image + one + two"}, boot); diff != "" {
+	if diff := cmp.Diff(&Boot{Kernel: "kernel", Initrd: "initrd", CmdlineFile: "cmdline.txt", Cmdline: "root=PARTUUID=5a3c9d02-02 rootwait", From: "Image + one + two"}, boot); diff != "" {
 		t.Errorf("boot (-want +got):\n%s", diff)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "initrd")); err != nil || string(b) != "firstsecond" {
@@ -183,7 +183,7 @@ func TestOverlayLeavesTheImageAlone(t *testing.T) {
 	}
 	large := strings.Repeat("a long user-data\n", 40000)
 	const size = 200 << 20
-	files := []File{{"meta-data", []byte("instance-id: test\n")}, {"user-data", []byte(large)}}
+	files := []File{{Name: "meta-data", Content: []byte("instance-id: test\n")}, {Name: "user-data", Content: []byte(large)}}
 	if err := img.NewOverlay(t.Context(), dir, "device.qcow2", size, files); err != nil {
 		t.Fatal(err)
 	}
@@ -237,5 +237,29 @@ func TestUnpackCancelled(t *testing.T) {
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
 		t.Errorf("%v is left (%v)", left, err)
+	}
+}
+
+func TestCheckFirmwareReadsBothFileSystems(t *testing.T) {
+	a := makeArtifact(t)
+	raw, err := Unpack(t.Context(), a, filepath.Join(t.TempDir(), "raw"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	img, err := Inspect(t.Context(), raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = img.CheckFirmware(t.Context(), "cloudinit-rpi", t.TempDir())
+	for _, want := range []string{
+		"the kernel Image does not say which version it is", "bcm2711-rpi-4-b.dtb", "bcm2712-rpi-5-b.dtb",
+		"no cgroup_enable=memory", "fstab does not mount /", "no user-data",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("nothing of %q in %v", want, err)
+		}
+	}
+	if strings.Contains(err.Error(), "PARTUUID") {
+		t.Errorf("the root that cmdline.txt names is in the partition table, but: %v", err)
 	}
 }

@@ -12,63 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParseBootConfig(t *testing.T) {
-	for _, tt := range []struct {
-		name, text string
-		want       BootConfig
-		err        string
-	}{
-		{
-			name: "nothing said", text: "",
-			want: BootConfig{Kernel: "kernel8.img", Cmdline: "cmdline.txt"},
-		},
-		{
-			name: "Raspberry Pi OS",
-			text: "# comment\ndtparam=audio=on\nauto_initramfs=1\narm_64bit=1\n\n[cm4]\notg_mode=1\n\n[cm5]\ndtoverlay=dwc2,dr_mode=host\n\n[all]\n",
-			want: BootConfig{Kernel: "kernel8.img", Initramfs: []string{"initramfs8"}, Cmdline: "cmdline.txt"},
-		},
-		{
-			name: "raspi-firmware of Debian",
-			text: "arm_64bit=1\r\nkernel=vmlinuz-6.12-arm64\r\ninitramfs initrd.img-6.12-arm64 followkernel\r\n",
-			want: BootConfig{Kernel: "vmlinuz-6.12-arm64", Initramfs: []string{"initrd.img-6.12-arm64"}, Cmdline: "cmdline.txt"},
-		},
-		{
-			name: "sections for other models and conditions",
-			text: "[pi5]\nkernel=kernel_2712.img\n[pi4]\nkernel=four.img\n[tryboot]\nkernel=try.img\n[pi4]\nkernel=still-try.img\n[all]\ncmdline=other.txt\n[none]\ncmdline=no.txt\n",
-			want: BootConfig{Kernel: "four.img", Cmdline: "other.txt"},
-		},
-		{
-			name: "prefix and several initramfs files",
-			text: "os_prefix=A/\ninitramfs one,two 0x01f00000\n",
-			want: BootConfig{Kernel: "A/kernel8.img", Initramfs: []string{"A/one", "A/two"}, Cmdline: "A/cmdline.txt"},
-		},
-		{
-			name: "auto_initramfs of a kernel with a name of its own",
-			text: "auto_initramfs=1\nkernel=vmlinuz\n",
-			want: BootConfig{Kernel: "vmlinuz", Cmdline: "cmdline.txt"},
-		},
-		{name: "include", text: "\ninclude extra.txt\n", err: "line 2 of config.txt"},
-		{name: "32 bit", text: "arm_64bit=0\n", err: "32-bit kernel"},
-		{name: "initramfs without a name", text: "initramfs\n", err: "not understood"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			got, err := ParseBootConfig(tt.text)
-			if tt.err != "" {
-				if err == nil || !strings.Contains(err.Error(), tt.err) {
-					t.Errorf("got %v, want %q", err, tt.err)
-				}
-				return
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(tt.want, got); diff != "" {
-				t.Errorf("boot config (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
 func TestParseTable(t *testing.T) {
 	const table = `{"partitiontable":{"label":"dos","id":"0x5A3c9d02","device":"x","unit":"sectors","sectorsize":512,"partitions":[
 		{"node":"x1","start":16384,"size":1048576,"type":"c"},{"node":"x2","start":1064960,"size":4096,"type":"83"}]}}`

@@ -14,10 +14,11 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 )
 
-// File is a file to write to the boot partition.
+// File is a file to write to the boot partition, or to delete from it.
 type File struct {
 	Name    string
 	Content []byte
+	Deleted bool
 }
 
 // NewOverlay makes a qcow2 device called name in dir over the image, size bytes
@@ -53,6 +54,9 @@ func (img *Image) NewOverlay(ctx context.Context, dir, name string, size int64, 
 	}
 	for _, f := range files {
 		cmd := process.Cmd{Argv: writeArgv(fat, f.Name), Stdin: bytes.NewReader(f.Content)}
+		if f.Deleted {
+			cmd = process.Cmd{Argv: []string{"mdel", "-i", fat, "::" + f.Name}}
+		}
 		if err := cmd.Run(ctx); err != nil {
 			return fmt.Errorf("writing %s to the device's boot partition: %w", f.Name, err)
 		}
