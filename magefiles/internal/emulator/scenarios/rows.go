@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/emulator"
 )
@@ -39,6 +40,12 @@ func matches(name, asserts, command, expression string) emulator.Check {
 			return found, nil
 		}),
 	}
+}
+
+// within gives a check another bound.
+func within(bound time.Duration, c emulator.Check) emulator.Check {
+	c.Bound = bound
+	return c
 }
 
 // does is a step: root runs a command, which has to succeed.

@@ -17,6 +17,7 @@ func All() []emulator.Scenario {
 	return slices.Concat(
 		[]emulator.Scenario{Operational()},
 		power(),
+		card(),
 	)
 }
 

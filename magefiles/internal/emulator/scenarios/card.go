@@ -1,0 +1,210 @@
+package scenarios
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/emulator"
+)
+
+// card is what depends on the card a device boots from: what is on its boot
+// partition, how large it is, and that no two cards make the same device.
+func card() []emulator.Scenario {
+	imager := emulator.Device{User: "anna", Customise: fromImager}
+	broken := emulator.Device{Customise: brokenUserData}
+	missing := emulator.Device{Customise: noUserData}
+	return []emulator.Scenario{
+		{
+			Name: "imager", About: "all that Raspberry Pi Imager's dialog can say is honoured, or the device says that it is not",
+			Device: imager,
+			Phases: []emulator.Phase{
+				{Name: "first boot", Checks: slices.Concat(firstBoot(), imagerSettings(), healthy())},
+				{Name: "reboot", Checks: slices.Concat(secondBoot(), imagerSettings(), healthy())},
+			},
+		},
+		withoutLogin("imager-broken", "user-data that is no YAML costs its own settings and nothing else", broken,
+			consoleShows("says so", `CUBEOS: WARNING: user-data on the boot partition can not be read, nothing of it is used: .*line 3`)),
+		withoutLogin("imager-missing", "a boot partition without user-data costs nothing", missing,
+			consoleShows("says so", `CUBEOS: WARNING: there is no user-data on the boot partition`)),
+		grown("card-own-size", "a card that is just as large as the image: there is nothing to grow", emulator.OwnSize),
+		grown("card-64gb", "the root file system grows to a card of 64 GiB", 64<<30),
+		{
+			Name: "growth-cut", About: "the power goes while the root file system grows to a card of 64 GiB",
+			Device: emulator.Device{CardSize: 64 << 30},
+			Phases: []emulator.Phase{
+				{Name: "power cut", Checks: []emulator.Check{cutsPowerWhileGrowing(3 * time.Second)}},
+				{Name: "next boot", Checks: slices.Concat(firstBoot(), healthy())},
+				{Name: "power off", Checks: []emulator.Check{powersOff(), rootIsClean()}},
+			},
+		},
+		{
+			Name: "identity", About: "two devices flashed from one image have nothing in common that tells them apart",
+			Beside: true,
+			Phases: []emulator.Phase{{Name: "first boot", Checks: slices.Concat(firstBoot(), []emulator.Check{asksAnother()}, differences())}},
+		},
+	}
+}
+
+func firstBoot() []emulator.Check {
+	return []emulator.Check{kernelStarts(), sshAnswers(), initFinished("first", firstBound)}
+}
+
+func secondBoot() []emulator.Check {
+	return []emulator.Check{reboots(), sshAnswers(), bootIDChanged(), initFinished("normal", bootBound)}
+}
+
+// grown is a card of a size.
+func grown(name, about string, size int64) emulator.Scenario {
+	return emulator.Scenario{
+		Name: name, About: about, Device: emulator.Device{CardSize: size},
+		Phases: []emulator.Phase{
+			{Name: "first boot", Checks: slices.Concat(firstBoot(), healthy(), []emulator.Check{
+				consoleShows("room", `CUBEOS: the root file system has \d+ MiB, \d+ MiB of them free`),
+				matches("time to grow", "cubeos-grow-root.service has taken less than a minute",
+					`systemd-analyze blame | sed -n 's/^ *\(.*\) cubeos-grow-root.service$/\1/p'`, `^[0-9.]+m?s$`),
+			})},
+			{Name: "power off", Checks: []emulator.Check{powersOff(), rootIsClean()}},
+		},
+	}
+}
+
+// withoutLogin is a device that nobody can log in to: it is seen from outside.
+func withoutLogin(name, about string, device emulator.Device, complaint emulator.Check) emulator.Scenario {
+	services := []emulator.Check{
+		answers("Pi-hole's web page", "http", 6001, "/admin/", 200, 301, 302, 307, 308),
+		answers("NPM's admin API", "http", 81, "/api/", 200),
+		answers("API", "http", 6010, "/health", 200),
+		answers("Dashboard", "http", 6011, "/", 200),
+	}
+	return emulator.Scenario{
+		Name: name, About: about, Device: device,
+		Phases: []emulator.Phase{
+			{Name: "first boot", Checks: slices.Concat([]emulator.Check{
+				kernelStarts(), complaint,
+				consoleShows("no key", `CUBEOS: WARNING: no user has an SSH key`),
+				consoleShows("access point", `CUBEOS: access point CubeOS-[0-9A-F]{6} is up on wlan0`),
+				consoleShows("first boot", `CUBEOS: first boot complete`),
+			}, services, []emulator.Check{consoleIsSilent("no unit failed", `\[FAILED\]|Failed to start`)})},
+			{Name: "next boot", Checks: slices.Concat([]emulator.Check{
+				cutsPower(), consoleShows("normal boot", `CUBEOS: normal boot complete`),
+			}, services)},
+		},
+	}
+}
+
+// cutsPowerWhileGrowing waits for the moment at which growing begins, and some
+// more.
+func cutsPowerWhileGrowing(longest time.Duration) emulator.Check {
+	growing := regexp.MustCompile(`CUBEOS: growing partition`)
+	return emulator.Check{
+		Name: "power cut", Asserts: "the kernel starts again", Bound: bootBound, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
+			if _, err := s.Console.Expect(growing).Wait(ctx); err != nil {
+				return "", err
+			}
+			after := rand.N(longest).Round(time.Millisecond)
+			select {
+			case <-time.After(after):
+			case <-ctx.Done():
+				return "", context.Cause(ctx)
+			}
+			boots := s.Console.Boots()
+			if err := s.Reset(ctx); err != nil {
+				return "", err
+			}
+			return fmt.Sprintf("%s after growing began", after), awaitBoot(ctx, s, boots)
+		},
+	}
+}
+
+// fact is something that no two devices may share.
+type fact struct{ name, command string }
+
+func facts() []fact {
+	facts := []fact{
+		{"machine id", "cat /etc/machine-id"},
+		{"SSH host key, Ed25519", "cut -d ' ' -f 2 /etc/ssh/ssh_host_ed25519_key.pub"},
+		{"SSH host key, ECDSA", "cut -d ' ' -f 2 /etc/ssh/ssh_host_ecdsa_key.pub"},
+		{"Docker's id", "docker info --format '{{.ID}}'"},
+		{"Swarm node", "docker info --format '{{.Swarm.NodeID}}'"},
+		{"Swarm cluster", "docker info --format '{{.Swarm.Cluster.ID}}'"},
+		{"Swarm's root certificate", "docker info --format '{{.Swarm.Cluster.TLSInfo.TrustRoot}}' | sha256sum"},
+		{"random seed", "sha256sum /var/lib/systemd/random-seed | cut -d ' ' -f 1"},
+		{"DHCP's client id", "cat /var/lib/dhcpcd/duid"},
+	}
+	for _, name := range []string{"PIHOLE_PASSWORD", "NPM_PASSWORD", "CUBEOS_JWT_SECRET", "CUBEOS_ENCRYPTION_KEY"} {
+		facts = append(facts, fact{name, "sed -n 's/^" + name + "=//p' /cubeos/config/secrets.env | sha256sum"})
+	}
+	return facts
+}
+
+const identityFile = "identity-of-the-other.json"
+
+// asksAnother is a step: the facts of a device that others start from are kept.
+func asksAnother() emulator.Check {
+	return emulator.Check{
+		Name: "another device", Asserts: "another device of this image tells who it is", Bound: bootBound, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *emulator.Subject) (_ string, err error) {
+			other, stop, err := s.StartRunning(ctx)
+			if err != nil {
+				return "", err
+			}
+			defer func() { err = errors.Join(err, stop()) }()
+			known := map[string]string{}
+			for _, f := range facts() {
+				if known[f.name], err = other.Run(ctx, f.command); err != nil {
+					return "", fmt.Errorf("%s of the other device: %w", f.name, err)
+				}
+			}
+			b, err := json.MarshalIndent(known, "", "  ")
+			if err != nil {
+				return "", err
+			}
+			return strconv.Itoa(len(known)) + " facts", os.WriteFile(filepath.Join(s.Dir, identityFile), b, 0o600)
+		},
+	}
+}
+
+func differences() []emulator.Check {
+	var checks []emulator.Check
+	for _, f := range facts() {
+		checks = append(checks, emulator.Check{
+			Name: f.name, Asserts: "it is another one than that of the other device", Bound: quick,
+			Ask: func(ctx context.Context, s *emulator.Subject) (string, error) {
+				b, err := os.ReadFile(filepath.Join(s.Dir, identityFile))
+				if err != nil {
+					return "", err
+				}
+				var others map[string]string
+				if err := json.Unmarshal(b, &others); err != nil {
+					return "", err
+				}
+				own, err := s.Run(ctx, f.command)
+				if err != nil {
+					return "", err
+				}
+				return judgeDifference(own, others[f.name])
+			},
+		})
+	}
+	return checks
+}
+
+func judgeDifference(own, other string) (string, error) {
+	switch {
+	case own == "" || other == "":
+		return "", emulator.Final("this device says %q, the other one %q", own, other)
+	case own == other:
+		return "", emulator.Final("both devices say %q", own)
+	}
+	return fmt.Sprintf("%.16s… and %.16s…", own, other), nil
+}
