@@ -58,6 +58,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err := image.CheckFirmware(ctx, o.InitFormat, o.WorkDir); err != nil {
 		return nil, err
 	}
+	o.Reporter.Printf("the boot partition has all that the firmware of a Raspberry Pi 4 and 5 asks for")
 	s := &session{o: o, image: image, kept: make(chan struct{})}
 	// One of another image is of no use any more.
 	if _, err := s.running(ctx); err != nil && !errors.Is(err, errNoSnapshot) {
