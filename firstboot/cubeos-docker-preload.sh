@@ -7,21 +7,35 @@ set -Eeuo pipefail
 
 export_env "$IMAGES_DIR/images.env"
 
-# load NAME: verified, loaded and known to Docker before the archive goes.
+# no_room NAME: what is full, and what to do.
+no_room() {
+  local free size
+  free=$(df --output=avail --block-size=1M "$IMAGES_DIR" | tail -n 1)
+  size=$(df --output=size --block-size=1M "$IMAGES_DIR" | tail -n 1)
+  fail "$1: the card is full: $((free)) MiB of the root file system's $((size)) MiB are free, too few to unpack a $(($(stat -c %s "$IMAGES_DIR/$1.tar") >> 20)) MiB archive; use a larger card, or delete what is not needed and restart"
+}
+
+# load NAME: verified, loaded and on the card before the archive goes.
 load() {
-  local name=$1 archive=$IMAGES_DIR/$1.tar variable=${1^^}_IMAGE reference output
-  reference=${!variable:-}
+  local name=$1 archive=$IMAGES_DIR/$1.tar reference output
+  reference=$(image_of "$name")
   if [[ -z $reference ]]; then
-    fail "$name: $variable is not in images.env"
+    fail "$name: ${name^^}_IMAGE is not in images.env"
     return
   fi
   if ! (cd "$IMAGES_DIR" && grep -- "  $name\.tar\$" SHA256SUMS | sha256sum --check --strict --status); then
-    fail "$name: $archive is damaged (its checksum is not the one in SHA256SUMS)"
+    fail "$name: $archive is damaged (its checksum is not the one in SHA256SUMS); flash the card again"
     return
   fi
-  # An archive that an earlier boot loaded before the power went is only removed.
-  if ! image_present "$reference" && ! output=$(docker load --quiet --input "$archive" 2>&1); then
-    fail "$name: docker load failed: $output"
+  # Where the power went before the archive did, files of the image may be empty.
+  if image_present "$reference"; then
+    docker image rm --force "$reference" >/dev/null || warn "$name: the half-loaded $reference stays"
+  fi
+  if ! output=$(docker load --quiet --input "$archive" 2>&1); then
+    case $output in
+      *'no space left on device'*) no_room "$name" ;;
+      *) fail "$name: docker load failed: $output" ;;
+    esac
     return
   fi
   if ! image_present "$reference"; then
@@ -33,15 +47,14 @@ load() {
   log "loaded $reference"
 }
 
+# The smallest first: each that goes makes room for the next.
 load_all() {
   local archive
-  for archive in "$IMAGES_DIR"/*.tar; do
-    [[ -e $archive ]] || continue
-    archive=${archive##*/}
+  while read -r archive; do
     load "${archive%.tar}"
-  done
+  done < <(cd "$IMAGES_DIR" && find . -maxdepth 1 -name '*.tar' -printf '%s %f\n' | sort -n | cut -d ' ' -f 2)
 }
 
-wait_for_docker
+wait_for_docker || die "the service images are not loaded; the next boot tries again"
 stage images load_all
 ((${#FAILURES[@]} == 0)) || die "${#FAILURES[@]} image(s) not loaded; the next boot tries again"

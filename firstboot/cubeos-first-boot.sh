@@ -11,44 +11,31 @@ credentials() {
   export_config
 }
 
-swarm() {
-  ensure_swarm
-  ensure_swarm_secret cubeos_jwt_secret "${CUBEOS_JWT_SECRET:?}"
-  ensure_swarm_secret cubeos_encryption_key "${CUBEOS_ENCRYPTION_KEY:?}"
-}
+core_services() { at_once compose_up "${CORE_SERVICES[@]}"; }
 
-core_services() {
-  compose_up pihole "${PIHOLE_IMAGE:?}"
-  compose_up npm "${NPM_IMAGE:?}"
-  compose_up hal "${HAL_IMAGE:?}"
-  await_service pihole
-  await_service npm
-  await_service hal
-}
+stacks() { at_once stack_deploy "${STACKS[@]}"; }
 
-stacks() {
-  stack_deploy cubeos-api "${API_IMAGE:?}"
-  stack_deploy cubeos-dashboard "${DASHBOARD_IMAGE:?}"
-  await_service cubeos-api
-  await_service cubeos-dashboard
-}
-
-access_point() { "$LIB_DIR/cubeos-access-point.sh" || fail "the access point is not up"; }
-
-network_mode() { "$LIB_DIR/cubeos-network-mode.sh" apply || fail "the network mode was not applied"; }
+proxy_hosts() { "$LIB_DIR/cubeos-proxy-hosts.sh" || fail "http://$CUBEOS_DOMAIN does not lead to the dashboard"; }
 
 log "first boot"
 stage credentials credentials
-wait_for_docker
-stage swarm swarm
-stage core-services core_services
-stage stacks stacks
+if wait_for_docker; then
+  stage swarm swarm
+  stage core-services core_services
+  stage stacks stacks
+  docker_up=yes
+fi
 stage network-mode network_mode
 stage access-point access_point
+# Last, so that the access point does not wait for the slowest of them.
+if [[ ${docker_up:-} ]]; then
+  stage services await_services
+  stage proxy-hosts proxy_hosts
+fi
 
 if ((${#FAILURES[@]})); then
   printf 'CUBEOS: first boot: %s\n' "${FAILURES[@]}" >&2
   die "first boot is NOT complete: ${#FAILURES[@]} problem(s) above; the next boot tries again"
 fi
 date --utc +%FT%TZ | write_file "$FIRST_BOOT_MARKER" 0644
-log "first boot complete after $SECONDS s"
+log "first boot complete after $SECONDS s: http://$CUBEOS_DOMAIN or http://$CUBEOS_ADDRESS"

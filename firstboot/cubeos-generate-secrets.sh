@@ -1,6 +1,7 @@
 #!/bin/bash
 # Makes the secrets of this device in /cubeos/config/secrets.env. What is there
-# stays; what is missing is added.
+# stays; what is missing is added. The names are those the API reads, which
+# writes here, too, when the owner sets other passwords.
 set -Eeuo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
@@ -9,15 +10,26 @@ secrets=$CONFIG_DIR/secrets.env
 
 random_hex() { head -c "$1" /dev/urandom | od -An -vtx1 | tr -d ' \n'; }
 
+# add NAME VALUE
+add() {
+  content+="$1=$2"$'\n'
+  log "made $1"
+}
+
+missing() { ! grep -Eq "^$1=.+" <<<"$content"; }
+
+export_env "$CONFIG_DIR/defaults.env"
 install -d -m 0750 "$CONFIG_DIR"
 content=
 if [[ -f $secrets ]]; then
   content=$(<"$secrets")$'\n'
 fi
-for entry in PIHOLE_PASSWORD:8 NPM_PASSWORD:8 CUBEOS_JWT_SECRET:32 CUBEOS_ENCRYPTION_KEY:32; do
-  if ! grep -Eq "^${entry%:*}=.+" <<<"$content"; then
-    content+="${entry%:*}=$(random_hex "${entry#*:}")"$'\n'
-    log "made ${entry%:*}"
+if missing CUBEOS_NPM_EMAIL; then
+  add CUBEOS_NPM_EMAIL "admin@${CUBEOS_DOMAIN:?}"
+fi
+for entry in CUBEOS_PIHOLE_PASSWORD:8 CUBEOS_NPM_PASSWORD:8 JWT_SECRET:32 CUBEOS_ENCRYPTION_KEY:32; do
+  if missing "${entry%:*}"; then
+    add "${entry%:*}" "$(random_hex "${entry#*:}")"
   fi
 done
 if ! cmp -s - "$secrets" <<<"${content%$'\n'}"; then

@@ -5,37 +5,30 @@ set -Eeuo pipefail
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-swarm() {
+credentials() {
   "$LIB_DIR/cubeos-generate-secrets.sh" || fail "the secrets could not be completed"
   export_config
-  ensure_swarm
-  ensure_swarm_secret cubeos_jwt_secret "${CUBEOS_JWT_SECRET:?}"
-  ensure_swarm_secret cubeos_encryption_key "${CUBEOS_ENCRYPTION_KEY:?}"
 }
 
-running() { [[ $(docker inspect --type container --format '{{.State.Running}}' "$1" 2>/dev/null) == true ]]; }
+running() { docker_get "/containers/cubeos-$1/json" | jq --exit-status .State.Running >/dev/null; }
 
 core_service() {
-  if ! running "cubeos-$1"; then
+  if ! running "$1"; then
     warn "$1 is not running: starting it"
-    compose_up "$1" "$2"
+    compose_up "$1"
   fi
 }
 
 stack() {
-  if ! docker service inspect "$1_$2" >/dev/null 2>&1; then
+  if ! docker_exists "/services/$1_${1#cubeos-}"; then
     warn "stack $1 is lost: deploying it again"
-    stack_deploy "$1" "$3"
+    stack_deploy "$1"
   fi
 }
 
-start_missing() {
-  core_service pihole "${PIHOLE_IMAGE:?}"
-  core_service npm "${NPM_IMAGE:?}"
-  core_service hal "${HAL_IMAGE:?}"
-  stack cubeos-api api "${API_IMAGE:?}"
-  stack cubeos-dashboard dashboard "${DASHBOARD_IMAGE:?}"
-}
+core_services() { at_once core_service "${CORE_SERVICES[@]}"; }
+
+stacks() { at_once stack "${STACKS[@]}"; }
 
 restart_service() {
   case $1 in
@@ -44,28 +37,34 @@ restart_service() {
   esac
 }
 
-await_all() {
-  local service
-  for service in pihole npm hal cubeos-api cubeos-dashboard; do
-    if ! wait_for "$CUBEOS_HEALTH_TIMEOUT" service_answers "$service"; then
+services() {
+  local service deadline=$((SECONDS + CUBEOS_HEALTH_TIMEOUT))
+  for service in "${CORE_SERVICES[@]}" "${STACKS[@]}"; do
+    if ! wait_for $((deadline - SECONDS)) service_answers "$service"; then
       warn "$service does not answer after $CUBEOS_HEALTH_TIMEOUT s: restarting it"
       restart_service "$service" || warn "$service could not be restarted"
     fi
-    await_service "$service"
   done
+  await_services
 }
 
-access_point() { "$LIB_DIR/cubeos-access-point.sh" || fail "the access point is not up"; }
-
-network_mode() { "$LIB_DIR/cubeos-network-mode.sh" apply || fail "the network mode was not applied"; }
+# By now they are their owner's, who may have changed the password as well.
+proxy_hosts() { "$LIB_DIR/cubeos-proxy-hosts.sh" || warn "the names that lead to the services stay as they are"; }
 
 log "normal boot"
-wait_for_docker
-stage swarm swarm
-stage missing-services start_missing
+stage credentials credentials
+if wait_for_docker; then
+  stage swarm swarm
+  stage core-services core_services
+  stage stacks stacks
+  docker_up=yes
+fi
 stage network-mode network_mode
 stage access-point access_point
-stage services await_all
+if [[ ${docker_up:-} ]]; then
+  stage services services
+  stage proxy-hosts proxy_hosts
+fi
 
 if ((${#FAILURES[@]})); then
   printf 'CUBEOS: normal boot: %s\n' "${FAILURES[@]}" >&2

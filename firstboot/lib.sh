@@ -52,6 +52,35 @@ stage() {
   fi
 }
 
+# at_once FUNCTION NAME…: runs FUNCTION for every NAME at the same time. What one
+# of them reports with fail counts as if it had been reported here.
+# shellcheck disable=SC2030,SC2031 # that is what the files are for
+at_once() {
+  local function=$1 name jobs failures
+  shift
+  jobs=$(mktemp -d "$RUN_DIR/jobs.XXXXXX")
+  for name in "$@"; do
+    (
+      FAILURES=()
+      "$function" "$name"
+      ((${#FAILURES[@]} == 0)) || printf '%s\n' "${FAILURES[@]}" >"$jobs/$name.failures"
+      : >"$jobs/$name"
+    ) &
+  done
+  wait
+  for name in "$@"; do
+    if [[ ! -e $jobs/$name ]]; then
+      fail "$name: $function ended before its time"
+      continue
+    fi
+    if [[ -e $jobs/$name.failures ]]; then
+      mapfile -t failures <"$jobs/$name.failures"
+      FAILURES+=("${failures[@]}")
+    fi
+  done
+  rm -r "$jobs"
+}
+
 # wait_for SECONDS COMMAND…: repeats a command until it succeeds, quietly.
 wait_for() {
   local deadline=$((SECONDS + $1))
@@ -92,66 +121,152 @@ export_config() {
   export_env "$CONFIG_DIR"/{defaults,images,secrets,ap,network}.env
 }
 
-docker_answers() { timeout 20 docker version --format '{{.Server.Version}}'; }
+# docker_get PATH: asks Docker's API. The docker program would take longer to
+# start than its answer takes.
+docker_get() { curl --silent --fail --max-time 20 --unix-socket "$ROOT/run/docker.sock" "http://docker$1"; }
 
-wait_for_docker() {
-  wait_for "$CUBEOS_DOCKER_TIMEOUT" docker_answers \
-    || die "Docker does not answer after $CUBEOS_DOCKER_TIMEOUT s: see 'journalctl -u docker'"
+docker_exists() { docker_get "$1" >/dev/null; }
+
+docker_answers() { docker_exists /_ping; }
+
+docker_gave_up() {
+  [[ $(systemctl show --property=ActiveState --value docker.service) == failed ]] \
+    || (($(systemctl show --property=NRestarts --value docker.service) >= 3))
 }
 
-image_present() { docker image inspect "$1" >/dev/null 2>&1; }
+docker_decided() { docker_answers || docker_gave_up; }
 
-swarm_state() { docker info --format '{{.Swarm.LocalNodeState}} {{.Swarm.ControlAvailable}}'; }
+# Waits for Docker. One that gave up is started without its Swarm state: where
+# that was the reason, ensure_swarm makes a new Swarm, otherwise it is put back.
+wait_for_docker() {
+  local swarm=$ROOT/var/lib/docker/swarm
+  if wait_for "$CUBEOS_DOCKER_TIMEOUT" docker_decided && docker_answers; then
+    return 0
+  fi
+  if docker_gave_up && [[ -e $swarm ]]; then
+    warn "Docker does not start: trying it without its Swarm state"
+    systemctl stop docker.service docker.socket
+    rm -rf "$swarm.broken"
+    mv "$swarm" "$swarm.broken"
+    systemctl reset-failed docker.service docker.socket
+    if systemctl start docker.service && wait_for "$CUBEOS_DOCKER_TIMEOUT" docker_answers; then
+      warn "Swarm's state was damaged; it is now in ${swarm#"$ROOT"}.broken"
+      return 0
+    fi
+    systemctl stop docker.service docker.socket
+    rm -rf "$swarm"
+    mv "$swarm.broken" "$swarm"
+    systemctl reset-failed docker.service docker.socket
+    systemctl start --no-block docker.service
+  fi
+  fail "Docker does not start, so none of the services does: see 'journalctl -u docker'"
+  return 1
+}
+
+image_present() { docker_exists "/images/$1/json"; }
+
+swarm_state() { docker_get /info | jq -r '"\(.Swarm.LocalNodeState) \(.Swarm.ControlAvailable)"'; }
 
 # A node that is on its way is given its time; an inactive one needs none.
-swarm_settled() { [[ $(swarm_state) == 'active true' || $(swarm_state) == inactive* ]]; }
+swarm_settled() {
+  local state
+  state=$(swarm_state)
+  [[ $state == 'active true' || $state == inactive* ]]
+}
 
-swarm_manages() { timeout 20 docker node ls --quiet; }
+swarm_manages() { docker_exists /nodes; }
+
+# Ends a Swarm that can not be used. Its state is kept for whoever wants to know
+# why; what it ran is made again from what is in /cubeos.
+abandon_swarm() {
+  local swarm=$ROOT/var/lib/docker/swarm
+  warn "Swarm's state is damaged: making a new Swarm; the old state is in ${swarm#"$ROOT"}.broken"
+  rm -rf "$swarm.broken"
+  cp -a "$swarm" "$swarm.broken" || warn "the old state could not be kept"
+  timeout 120 docker swarm leave --force || warn "the damaged Swarm does not end"
+}
+
+# Containers of a Swarm that was put aside belong to nobody.
+remove_orphaned_tasks() {
+  local id
+  docker_get '/containers/json?all=true&filters=%7B%22label%22%3A%5B%22com.docker.swarm.task.id%22%5D%7D' \
+    | jq -r '.[].Id' | while read -r id; do
+    docker rm --force "$id" >/dev/null
+  done
+}
 
 # Makes this device a Swarm of one. Only the loopback address is used, so that
-# Swarm neither needs a network nor listens on one.
+# Swarm neither needs a network nor listens on one. A certificate of Swarm's usual
+# 90 days would run out on a device that lay in a drawer, or without a clock.
 ensure_swarm() {
   wait_for "$CUBEOS_SWARM_TIMEOUT" swarm_settled || warn "Swarm is '$(swarm_state)'"
   if [[ $(swarm_state) == 'active true' ]] && wait_for "$CUBEOS_SWARM_TIMEOUT" swarm_manages; then
     return 0
   fi
   if [[ $(swarm_state) != inactive* ]]; then
-    warn "Swarm's state is broken: making a new one"
-    docker swarm leave --force || warn "leaving the broken Swarm failed"
+    abandon_swarm
   fi
-  docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1:2377 --task-history-limit 1 >/dev/null \
-    || {
-      fail "Swarm could not be initialised"
-      return 0
-    }
-  log "Swarm initialised"
+  remove_orphaned_tasks || warn "containers of an earlier Swarm could not be removed"
+  if docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1:2377 --task-history-limit 1 \
+    --cert-expiry 87600h >/dev/null; then
+    log "Swarm initialised"
+  else
+    fail "Swarm could not be initialised"
+  fi
 }
 
+# ensure_swarm_secret NAME VALUE
 ensure_swarm_secret() {
-  if ! docker secret inspect "$1" >/dev/null 2>&1; then
+  if [[ -z $2 ]]; then
+    fail "Swarm secret $1 has no value"
+  elif ! docker_exists "/secrets/$1"; then
     printf '%s' "$2" | docker secret create "$1" - >/dev/null || fail "Swarm secret $1 could not be created"
   fi
 }
 
+# What both ways of booting do alike.
+swarm() {
+  ensure_swarm
+  ensure_swarm_secret cubeos_jwt_secret "${JWT_SECRET:-}"
+  ensure_swarm_secret cubeos_encryption_key "${CUBEOS_ENCRYPTION_KEY:-}"
+}
+
+access_point() { "$LIB_DIR/cubeos-access-point.sh" || fail "the access point is not up"; }
+
+network_mode() { "$LIB_DIR/cubeos-network-mode.sh" apply || fail "the network mode was not applied"; }
+
+# The services, in the order in which they start. The first three run by
+# compose, the others as stacks.
+CORE_SERVICES=(pihole npm hal)
+STACKS=(cubeos-api cubeos-dashboard)
+
 compose() { docker compose --file "$COREAPPS_DIR/$1/appconfig/docker-compose.yml" "${@:2}"; }
 
-# compose_up APP IMAGE
-compose_up() {
-  if ! image_present "$2"; then
-    fail "$1: its image $2 is not on this device"
-  elif ! compose "$1" up --detach --no-build --pull never --quiet-pull; then
-    fail "$1: docker compose could not start it"
+# image_of SERVICE: the reference that images.env has for it.
+image_of() {
+  local variable=${1#cubeos-}
+  variable=${variable^^}_IMAGE
+  printf '%s' "${!variable:-}"
+}
+
+has_image() {
+  local image
+  image=$(image_of "$1")
+  if [[ -z $image ]] || ! image_present "$image"; then
+    fail "$1: its image $image is not on this device; flash the card again, or load the image with 'docker load'"
+    return 1
   fi
 }
 
-# stack_deploy STACK IMAGE
+compose_up() {
+  has_image "$1" || return 0
+  compose "$1" up --detach --no-build --pull never --quiet-pull || fail "$1: docker compose could not start it"
+}
+
 stack_deploy() {
-  if ! image_present "$2"; then
-    fail "$1: its image $2 is not on this device"
-  elif ! docker stack deploy --detach=true --resolve-image never \
-    --compose-file "$COREAPPS_DIR/$1/appconfig/docker-compose.yml" "$1"; then
-    fail "$1: docker stack deploy failed"
-  fi
+  has_image "$1" || return 0
+  docker stack deploy --detach=true --resolve-image never \
+    --compose-file "$COREAPPS_DIR/$1/appconfig/docker-compose.yml" "$1" || fail "$1: docker stack deploy failed"
 }
 
 service_url() {
@@ -171,10 +286,14 @@ answers() { curl --silent --fail --max-time 5 --output /dev/null "$1"; }
 
 service_answers() { answers "$(service_url "$1")"; }
 
-await_service() {
-  if wait_for "$CUBEOS_HEALTH_TIMEOUT" service_answers "$1"; then
-    log "$1 answers on $(service_url "$1")"
-  else
-    fail "$1 does not answer on $(service_url "$1") after $CUBEOS_HEALTH_TIMEOUT s"
-  fi
+# Waits for all services; the time is that of all together.
+await_services() {
+  local service deadline=$((SECONDS + CUBEOS_HEALTH_TIMEOUT))
+  for service in "${CORE_SERVICES[@]}" "${STACKS[@]}"; do
+    if wait_for $((deadline - SECONDS)) service_answers "$service"; then
+      log "$service answers on $(service_url "$service")"
+    else
+      fail "$service does not answer on $(service_url "$service") after $CUBEOS_HEALTH_TIMEOUT s"
+    fi
+  done
 }

@@ -39,7 +39,7 @@ func newFake(t *testing.T) *fake {
 	t.Helper()
 	dir := t.TempDir()
 	d := &fake{t: t, root: filepath.Join(dir, "root"), stub: filepath.Join(dir, "stub"), bin: filepath.Join(dir, "bin")}
-	for _, p := range []string{"containers", "services", "secrets", "images", "sick"} {
+	for _, p := range []string{"containers", "services", "secrets", "images", "sick", "orphans", "proxy-hosts"} {
 		d.mkdir(filepath.Join(d.stub, p))
 	}
 	d.mkdir(d.bin)

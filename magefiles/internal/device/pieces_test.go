@@ -18,7 +18,7 @@ func TestSecrets(t *testing.T) {
 		}
 	}
 	first := d.read("cubeos/config/secrets.env")
-	if !regexp.MustCompile(`^PIHOLE_PASSWORD=[0-9a-f]{16}\nNPM_PASSWORD=[0-9a-f]{16}\nCUBEOS_JWT_SECRET=[0-9a-f]{64}\nCUBEOS_ENCRYPTION_KEY=[0-9a-f]{64}\n$`).MatchString(first) {
+	if !regexp.MustCompile(`^CUBEOS_NPM_EMAIL=admin@cubeos\.cube\nCUBEOS_PIHOLE_PASSWORD=[0-9a-f]{16}\nCUBEOS_NPM_PASSWORD=[0-9a-f]{16}\nJWT_SECRET=[0-9a-f]{64}\nCUBEOS_ENCRYPTION_KEY=[0-9a-f]{64}\n$`).MatchString(first) {
 		t.Errorf("secrets.env is\n%s", first)
 	}
 	if got := d.mode("cubeos/config/secrets.env"); got != 0o600 {
@@ -34,7 +34,7 @@ func TestSecrets(t *testing.T) {
 
 	// Cut off in the middle of a line, readable by all: mended, the rest kept.
 	lines := strings.SplitAfter(first, "\n")
-	d.write("cubeos/config/secrets.env", lines[0]+lines[1]+"OWN=1\nCUBEOS_JWT_SECRET=")
+	d.write("cubeos/config/secrets.env", lines[0]+lines[1]+"OWN=1\nJWT_SECRET=")
 	if err := os.Chmod(d.root+"/cubeos/config/secrets.env", 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestSecrets(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	mended := d.read("cubeos/config/secrets.env")
-	if !strings.HasPrefix(mended, lines[0]+lines[1]+"OWN=1\n") || !regexp.MustCompile(`\nCUBEOS_JWT_SECRET=[0-9a-f]{64}\n`).MatchString(mended) {
+	if !strings.HasPrefix(mended, lines[0]+lines[1]+"OWN=1\n") || !regexp.MustCompile(`\nJWT_SECRET=[0-9a-f]{64}\n`).MatchString(mended) {
 		t.Errorf("secrets.env after mending:\n%s", mended)
 	}
 	if got := d.mode("cubeos/config/secrets.env"); got != 0o600 {

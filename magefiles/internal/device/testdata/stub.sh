@@ -7,12 +7,15 @@ set -Eeuo pipefail
 
 name=${0##*/}
 state=$STUB_STATE
+exec 9>"$state/lock"
+flock 9
 printf '%s %s\n' "$name" "$*" >>"$state/calls"
 mapfile -t calls <"$state/calls"
 if [[ ${STUB_DIE_AT:-} == "${#calls[@]}" ]]; then
   kill -KILL -- "-$STUB_GROUP"
   sleep 5
 fi
+exec 9>&-
 
 effect() { printf '%s\n' "$*" >>"$state/effects"; }
 key() { printf '%s' "${1//\//_}"; }
@@ -30,7 +33,9 @@ docker_compose() {
   app=${BASH_REMATCH[1]} verb=${BASH_REMATCH[2]}
   needs "${app^^}_IMAGE"
   needs CUBEOS_ADDRESS
-  needs PIHOLE_PASSWORD
+  needs CUBEOS_PIHOLE_PASSWORD
+  needs CUBEOS_NPM_EMAIL
+  needs CUBEOS_NPM_PASSWORD
   case $verb in
     up)
       if ! exists "containers/cubeos-$app"; then
@@ -61,9 +66,10 @@ docker_stack() {
 
 stub_docker() {
   case "$1 ${2:-}" in
-    version\ *) echo 26.1.5 ;;
-    info\ *) if exists swarm; then cat "$state/swarm"; else echo 'inactive false'; fi ;;
-    image\ inspect) exists "images/$(key "$3")" ;;
+    image\ rm)
+      rm -f "$state/images/$(key "${!#}")"
+      effect "image rm ${!#}"
+      ;;
     load\ *)
       read -r reference <"${!#}"
       if exists full; then
@@ -80,11 +86,9 @@ stub_docker() {
       effect 'swarm init'
       ;;
     swarm\ leave)
-      rm -rf "$state/swarm" "$state/services"/* "$state/secrets"/*
+      rm -rf "$state/swarm" "$state/services"/* "$state/secrets"/* "$state/orphans"/*
       effect 'swarm leave'
       ;;
-    node\ ls) [[ $(<"$state/swarm") == 'active true' ]] ;;
-    secret\ inspect) exists "secrets/$3" ;;
     secret\ create)
       if exists "secrets/$3"; then exit 1; fi
       cat >"$state/secrets/$3"
@@ -92,13 +96,62 @@ stub_docker() {
       ;;
     compose\ *) docker_compose "$@" ;;
     stack\ deploy) docker_stack "$@" ;;
-    service\ inspect) exists "services/$3" ;;
     service\ update)
       local service=${!#}
       effect "service update $service"
       rm -f "$state/sick/${service%_*}"
       ;;
-    inspect\ *) if exists "containers/${!#}"; then echo true; else exit 1; fi ;;
+    rm\ *)
+      rm -f "$state/orphans/${!#}"
+      effect "rm ${!#}"
+      ;;
+    *) exit 64 ;;
+  esac
+}
+
+# What Docker's API answers to a GET.
+docker_api() {
+  local path=${1#http://docker}
+  if exists docker-broken || [[ -e $CUBEOS_ROOT/var/lib/docker/swarm/damaged ]]; then exit 7; fi
+  case $path in
+    /_ping) echo OK ;;
+    /info)
+      local node=inactive manager=false
+      if exists swarm; then read -r node manager <"$state/swarm"; fi
+      printf '{"Swarm": {"LocalNodeState": "%s", "ControlAvailable": %s}}\n' "$node" "$manager"
+      ;;
+    /nodes) [[ $(<"$state/swarm") == 'active true' ]] || exit 22 ;;
+    /images/*) path=${path#/images/} && path=${path%/json} && { exists "images/$(key "$path")" || exit 22; } ;;
+    /secrets/* | /services/*) exists "${path#/}" || exit 22 ;;
+    /containers/json*) (cd "$state/orphans" && find . -type f -printf '{"Id": "%f"}\n') | jq -s . ;;
+    /containers/*)
+      path=${path#/containers/}
+      exists "containers/${path%/json}" || exit 22
+      echo '{"State": {"Running": true}}'
+      ;;
+    *) exit 64 ;;
+  esac
+}
+
+# What Nginx Proxy Manager's API answers.
+npm_api() {
+  local body
+  case "$* " in
+    *"--data @- "*) body=$(cat) ;;
+  esac
+  case ${!#} in
+    */tokens)
+      [[ $(jq -r .secret <<<"$body") =~ ^[0-9a-f]{16}$ ]] || exit 22
+      echo '{"token": "t"}'
+      ;;
+    */nginx/proxy-hosts)
+      if [[ ! ${body:-} ]]; then
+        find "$state/proxy-hosts" -type f -exec cat {} + | jq -s .
+        return
+      fi
+      printf '%s' "$body" >"$state/proxy-hosts/$(jq -r '.domain_names[0]' <<<"$body")"
+      effect "proxy host $(jq -r '"\(.domain_names[0]) \(.forward_port)"' <<<"$body")"
+      ;;
     *) exit 64 ;;
   esac
 }
@@ -106,6 +159,14 @@ stub_docker() {
 stub_curl() {
   local app
   case ${!#} in
+    http://docker/*)
+      docker_api "${!#}"
+      return
+      ;;
+    *:81/api/?*)
+      npm_api "$@"
+      return
+      ;;
     *:6001/admin/) app=pihole ;;
     *:81/api/) app=npm ;;
     *:6005/health) app=hal ;;
@@ -145,6 +206,13 @@ stub_systemctl() {
       if exists hostapd && [[ $1 == start ]]; then return; fi
       : >"$state/hostapd"
       effect "hostapd $1"
+      ;;
+    'show --property=ActiveState')
+      if (docker_api http://docker/_ping >/dev/null); then echo active; else echo failed; fi
+      ;;
+    'show --property=NRestarts') echo 0 ;;
+    stop\ docker.service | start\ docker.service | reset-failed\ docker.service | 'start --no-block')
+      effect "systemctl $1 docker"
       ;;
     *) exit 64 ;;
   esac

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -27,12 +28,19 @@ type api struct {
 
 const lookEvery = 2 * time.Second
 
-func newAPI(env func(string) string) *api {
+// newAPI refuses what the real one refuses to start without.
+func newAPI(env func(string) string) (*api, error) {
+	var missing []error
+	for _, name := range []string{"API_PORT", "DATABASE_PATH", "GATEWAY_IP", "DOMAIN", "DASHBOARD_PORT", "NPM_PORT", "PIHOLE_PORT"} {
+		if env(name) == "" {
+			missing = append(missing, fmt.Errorf("%s is not set", name))
+		}
+	}
 	a := &api{
-		port:         or(env("CUBEOS_PORT"), "6010"),
+		port:         env("API_PORT"),
 		dataDir:      or(env("CUBEOS_DATA_DIR"), "/cubeos/data"),
-		dbPath:       or(env("CUBEOS_DB_PATH"), "/cubeos/data/cubeos.db"),
-		halURL:       strings.TrimRight(or(env("HAL_URL"), "http://10.42.24.1:6005"), "/"),
+		dbPath:       env("DATABASE_PATH"),
+		halURL:       strings.TrimRight(or(env("HAL_URL"), "http://cubeos-hal:6005"), "/"),
 		dockerSocket: strings.TrimPrefix(or(env("DOCKER_HOST"), "unix:///var/run/docker.sock"), "unix://"),
 	}
 	a.docker = &http.Client{Transport: &http.Transport{
@@ -41,7 +49,7 @@ func newAPI(env func(string) string) *api {
 			return (&net.Dialer{}).DialContext(ctx, "unix", a.dockerSocket)
 		},
 	}}
-	return a
+	return a, errors.Join(missing...)
 }
 
 func (a *api) run(ctx context.Context) error {

@@ -17,9 +17,11 @@ func newHAL(env func(string) string) *hal {
 
 func (h *hal) run(ctx context.Context) error {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+	health := func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "healthy", "service": "cubeos-hal"})
-	})
+	}
+	mux.HandleFunc("GET /health", health)
+	mux.HandleFunc("GET /hal/health", health) // where its whole API is
 	return serve(ctx, web{addr: net.JoinHostPort(h.host, h.port), handler: mux})
 }
 

@@ -35,7 +35,7 @@ func newService(name string, env func(string) string) (service, error) {
 	case "hal":
 		return newHAL(env), nil
 	case "api":
-		return newAPI(env), nil
+		return newAPI(env)
 	case "dashboard":
 		return newDashboard(env)
 	}

@@ -13,32 +13,30 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"strings"
+	"strconv"
 	"time"
 )
 
-// npm is Nginx Proxy Manager. Its proxy hosts are those a set up device has;
-// the real one is told them by its API.
+// npm is Nginx Proxy Manager 2: its administration API, as far as proxy hosts
+// go, and the proxy itself. Like the real one it comes without a proxy host and
+// keeps those it is told of in its data directory.
 type npm struct {
 	admin, http, https string // ports
-	hosts              map[string]string
+	email, password    string // of the first administrator
+	dataDir            string
 }
 
-// The variables are this stand-in's own, for tests: the real ports are fixed.
+// The variables with STANDIN in their names are for tests: the real ports and
+// the real directory are fixed.
 func newNPM(env func(string) string) *npm {
-	hosts := or(env("STANDIN_NPM_HOSTS"), "cubeos.cube=6011 api.cubeos.cube=6010 pihole.cubeos.cube=6001 npm.cubeos.cube=81")
-	n := &npm{
-		admin: or(env("STANDIN_NPM_ADMIN"), "81"),
-		http:  or(env("STANDIN_NPM_HTTP"), "80"),
-		https: or(env("STANDIN_NPM_HTTPS"), "443"),
-		hosts: map[string]string{},
+	return &npm{
+		admin:    or(env("STANDIN_NPM_ADMIN"), "81"),
+		http:     or(env("STANDIN_NPM_HTTP"), "80"),
+		https:    or(env("STANDIN_NPM_HTTPS"), "443"),
+		dataDir:  or(env("STANDIN_NPM_DATA"), "/data"),
+		email:    env("INITIAL_ADMIN_EMAIL"),
+		password: env("INITIAL_ADMIN_PASSWORD"),
 	}
-	for _, h := range strings.Fields(hosts) {
-		if host, port, ok := strings.Cut(h, "="); ok {
-			n.hosts[host] = port
-		}
-	}
-	return n
 }
 
 func (n *npm) run(ctx context.Context) error {
@@ -46,19 +44,17 @@ func (n *npm) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("making a certificate: %w", err)
 	}
+	store, err := openStore(n.dataDir)
+	if err != nil {
+		return err
+	}
+	if err := store.setUp(n.email, n.password); err != nil {
+		return err
+	}
 	admin := http.NewServeMux()
-	admin.HandleFunc("GET /api/{$}", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, map[string]any{
-			"status":  "OK",
-			"setup":   true,
-			"version": map[string]int{"major": 2, "minor": 14, "revision": 0},
-		})
-	})
-	admin.HandleFunc("/api/", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusNotFound, map[string]any{"error": map[string]any{"code": 404, "message": "Not Found"}})
-	})
+	admin.Handle("/api/", http.StripPrefix("/api", newNPMAPI(store)))
 	admin.Handle("/", page("Nginx Proxy Manager", "Administration"))
-	hosts := n.proxy()
+	hosts := proxyHosts(store)
 	return serve(ctx,
 		web{addr: net.JoinHostPort("", n.admin), handler: admin},
 		web{addr: net.JoinHostPort("", n.http), handler: hosts},
@@ -70,23 +66,21 @@ func (n *npm) check(ctx context.Context) error {
 	return get(ctx, http.DefaultClient, "http://127.0.0.1:"+n.admin+"/api/")
 }
 
-// proxy answers by host name; a name that is not known gets the default page.
-func (n *npm) proxy() http.Handler {
-	proxies := map[string]http.Handler{}
-	for host, port := range n.hosts {
-		proxies[host] = proxyTo(&url.URL{Scheme: "http", Host: net.JoinHostPort("127.0.0.1", port)})
-	}
+// proxyHosts answers by host name; a name that is not known gets the default page.
+func proxyHosts(store *npmStore) http.Handler {
 	fallback := page("Congratulations!", "You have started the Nginx Proxy Manager, but this host is not set up yet.")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := strings.ToLower(r.Host)
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
+		name := r.Host
+		if h, _, err := net.SplitHostPort(name); err == nil {
+			name = h
 		}
-		if p, ok := proxies[host]; ok {
-			p.ServeHTTP(w, r)
+		host, ok := store.serving(name)
+		if !ok {
+			fallback(w, r)
 			return
 		}
-		fallback(w, r)
+		w.Header().Set("X-Served-By", name)
+		proxyTo(&url.URL{Scheme: host.ForwardScheme, Host: net.JoinHostPort(host.ForwardHost, strconv.Itoa(host.ForwardPort))}).ServeHTTP(w, r)
 	})
 }
 

@@ -102,12 +102,13 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 	run(t, binary, "hal", "HAL_HOST=127.0.0.1", "HAL_PORT="+halPort)
 	run(t, binary, "dashboard", "DASHBOARD_PORT="+dashboardPort, "API_URL=http://127.0.0.1:"+apiPort)
 	run(t, binary, "npm", "STANDIN_NPM_ADMIN="+adminPort, "STANDIN_NPM_HTTP="+httpPort, "STANDIN_NPM_HTTPS="+httpsPort,
-		"STANDIN_NPM_HOSTS=cubeos.cube="+dashboardPort+" api.cubeos.cube="+apiPort)
+		"STANDIN_NPM_DATA="+t.TempDir(), "INITIAL_ADMIN_EMAIL=admin@cubeos.cube", "INITIAL_ADMIN_PASSWORD=secret")
 	run(t, binary, "pihole", "FTLCONF_webserver_port="+webPort, "FTLCONF_dns_port="+dnsPort,
 		"FTLCONF_dns_hosts=10.42.24.1 cubeos.cube", "FTLCONF_misc_dnsmasq_lines=address=/cubeos.cube/10.42.24.1;no-dhcp-interface=eth0")
 
 	t.Run("hal", func(t *testing.T) {
 		wantAnswer(t, "http://127.0.0.1:"+halPort+"/health", "", 200, `"healthy"`)
+		wantAnswer(t, "http://127.0.0.1:"+halPort+"/hal/health", "", 200, `"healthy"`)
 	})
 	t.Run("pihole's web interface", func(t *testing.T) {
 		wantAnswer(t, "http://127.0.0.1:"+webPort+"/admin/", "", 200, "Pi-hole")
@@ -117,6 +118,11 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 		if err := json.Unmarshal([]byte(wantAnswer(t, "http://127.0.0.1:"+adminPort+"/api/", "", 200, "")), &answer); err != nil || answer.Status != "OK" {
 			t.Errorf("got %+v (%v), want status OK", answer, err)
 		}
+		wantAnswer(t, "http://127.0.0.1:"+httpPort+"/", "cubeos.cube", 200, "Congratulations")
+		admin := &npmClient{t: t, url: "http://127.0.0.1:" + adminPort + "/api"}
+		admin.logIn("admin@cubeos.cube", "secret")
+		admin.add("cubeos.cube", dashboardPort)
+		admin.add("api.cubeos.cube", apiPort)
 		wantAnswer(t, "http://127.0.0.1:"+httpPort+"/", "", 200, "Congratulations")
 		wantAnswer(t, "http://127.0.0.1:"+httpPort+"/", "cubeos.cube", 200, "Dashboard")
 		wantAnswer(t, "https://127.0.0.1:"+httpsPort+"/", "CubeOS.cube:443", 200, "Dashboard")
@@ -154,8 +160,9 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 		}
 	})
 	t.Run("api is healthy only when all it needs is there", func(t *testing.T) {
-		env := []string{"CUBEOS_PORT=" + apiPort, "CUBEOS_DATA_DIR=" + data, "CUBEOS_DB_PATH=" + data + "/db/cubeos.db",
-			"HAL_URL=http://127.0.0.1:" + halPort, "DOCKER_HOST=unix://" + docker.socket}
+		env := []string{"API_PORT=" + apiPort, "CUBEOS_DATA_DIR=" + data, "DATABASE_PATH=" + data + "/db/cubeos.db",
+			"GATEWAY_IP=10.42.24.1", "DOMAIN=cubeos.cube", "DASHBOARD_PORT=6011", "NPM_PORT=81", "PIHOLE_PORT=6001",
+			"HAL_URL=http://127.0.0.1:" + halPort + "/hal", "DOCKER_HOST=unix://" + docker.socket}
 		cmd := exec.Command(binary, "api")
 		cmd.Env = env
 		if err := cmd.Start(); err != nil {
@@ -253,6 +260,7 @@ func TestSettingsThatAreWrongAreNamed(t *testing.T) {
 	}{
 		{"nosuch", nil, []string{"unknown service", "dashboard"}},
 		{"dashboard", map[string]string{"API_URL": "api:6010"}, []string{"API_URL"}},
+		{"api", map[string]string{"API_PORT": "6010"}, []string{"DATABASE_PATH is not set", "GATEWAY_IP", "DOMAIN", "DASHBOARD_PORT", "NPM_PORT", "PIHOLE_PORT"}},
 		{"pihole", map[string]string{
 			"FTLCONF_webserver_port":     "web",
 			"FTLCONF_dns_hosts":          "cubeos.cube 10.42.24.1",
