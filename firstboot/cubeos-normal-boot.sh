@@ -40,7 +40,7 @@ restart_service() {
 services() {
   local service deadline=$((SECONDS + CUBEOS_HEALTH_TIMEOUT))
   for service in "${CORE_SERVICES[@]}" "${STACKS[@]}"; do
-    if ! wait_for $((deadline - SECONDS)) service_answers "$service"; then
+    if ! failed "$service" && ! wait_for $((deadline - SECONDS)) service_answers "$service"; then
       warn "$service does not answer after $CUBEOS_HEALTH_TIMEOUT s: restarting it"
       restart_service "$service" || warn "$service could not be restarted"
     fi

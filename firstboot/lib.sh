@@ -286,14 +286,25 @@ answers() { curl --silent --fail --max-time 5 --output /dev/null "$1"; }
 
 service_answers() { answers "$(service_url "$1")"; }
 
-# Waits for all services; the time is that of all together.
+# failed NAME: whether fail has been told of it.
+failed() {
+  local failure
+  for failure in "${FAILURES[@]}"; do
+    [[ $failure != "$1: "* ]] || return 0
+  done
+  return 1
+}
+
+# Waits for all services that could be started; the time is that of all together.
 await_services() {
   local service deadline=$((SECONDS + CUBEOS_HEALTH_TIMEOUT))
   for service in "${CORE_SERVICES[@]}" "${STACKS[@]}"; do
-    if wait_for $((deadline - SECONDS)) service_answers "$service"; then
+    if failed "$service"; then
+      continue
+    elif wait_for $((deadline - SECONDS)) service_answers "$service"; then
       log "$service answers on $(service_url "$service")"
     else
-      fail "$service does not answer on $(service_url "$service") after $CUBEOS_HEALTH_TIMEOUT s"
+      fail "$service: it does not answer on $(service_url "$service") after $CUBEOS_HEALTH_TIMEOUT s"
     fi
   done
 }

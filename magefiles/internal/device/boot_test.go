@@ -238,7 +238,7 @@ func TestFirstBootWithSomethingBroken(t *testing.T) {
 		"sick service": {
 			func(d *fake) { d.stubFile("sick/pihole", "") },
 			func(d *fake) { d.unstub("sick/pihole") },
-			"pihole does not answer on http://127.0.0.1:6001/admin/ after 1 s",
+			"pihole: it does not answer on http://127.0.0.1:6001/admin/ after 1 s",
 			"",
 		},
 	} {

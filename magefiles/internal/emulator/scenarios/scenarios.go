@@ -18,6 +18,7 @@ func All() []emulator.Scenario {
 		[]emulator.Scenario{Operational()},
 		power(),
 		card(),
+		services(),
 	)
 }
 
