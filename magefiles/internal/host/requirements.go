@@ -75,6 +75,8 @@ func Requirements() []Requirement {
 		{Tool: "resize2fs", Package: "e2fsprogs", For: "shrinking an image, to compare with", Groups: []Group{Bench}},
 		{Tool: "zerofree", Package: "zerofree", For: "clearing what is free in an image, to compare with", Groups: []Group{Bench}},
 		{Tool: "ssh-keygen", Package: "openssh-client", For: "testing how a device makes its host keys", Groups: []Group{Test}},
+		{Tool: "curl", Package: "curl", For: "testing how a device talks to its services", Groups: []Group{Test}},
+		{Tool: "jq", Package: "jq", For: "testing how a device talks to its services", Groups: []Group{Test}},
 		{Tool: "systemd-analyze", Package: "systemd", For: "checking the device's units", Groups: []Group{Test}},
 		// A user of -engine=packer may have Docker from anywhere, on any machine.
 		{Tool: "dockerd", Package: "docker.io", For: "testing the Packer engine with a daemon of its own", Groups: []Group{Test}},
