@@ -64,6 +64,7 @@ stage access-point access_point
 if [[ ${docker_up:-} ]]; then
   stage services services
   stage proxy-hosts proxy_hosts
+  lengthen_swarm_certificate
 fi
 
 if ((${#FAILURES[@]})); then

@@ -176,14 +176,16 @@ swarm_settled() {
 
 swarm_manages() { docker_exists /nodes; }
 
-# Ends a Swarm that can not be used. Its state is kept for whoever wants to know
-# why; what it ran is made again from what is in /cubeos.
+# abandon_swarm STATE: ends a Swarm that can not be used. Its state is kept for
+# whoever wants to know why; what it ran is made again from what is in /cubeos.
 abandon_swarm() {
   local swarm=$ROOT/var/lib/docker/swarm
   warn "Swarm's state is damaged: making a new Swarm; the old state is in ${swarm#"$ROOT"}.broken"
   rm -rf "$swarm.broken"
   cp -a "$swarm" "$swarm.broken" || warn "the old state could not be kept"
-  timeout 120 docker swarm leave --force || warn "the damaged Swarm does not end"
+  if [[ $1 != inactive* ]]; then
+    timeout 120 docker swarm leave --force || warn "the damaged Swarm does not end"
+  fi
 }
 
 # Containers of a Swarm that was put aside belong to nobody.
@@ -196,15 +198,16 @@ remove_orphaned_tasks() {
 }
 
 # Makes this device a Swarm of one. Only the loopback address is used, so that
-# Swarm neither needs a network nor listens on one. A certificate of Swarm's usual
-# 90 days would run out on a device that lay in a drawer, or without a clock.
+# Swarm neither needs a network nor listens on one.
 ensure_swarm() {
+  local state
   wait_for "$CUBEOS_SWARM_TIMEOUT" swarm_settled || warn "Swarm is '$(swarm_state)'"
   if [[ $(swarm_state) == 'active true' ]] && wait_for "$CUBEOS_SWARM_TIMEOUT" swarm_manages; then
     return 0
   fi
-  if [[ $(swarm_state) != inactive* ]]; then
-    abandon_swarm
+  state=$(swarm_state)
+  if [[ $state != inactive* || -e $ROOT/var/lib/docker/swarm/docker-state.json ]]; then
+    abandon_swarm "$state"
   fi
   remove_orphaned_tasks || warn "containers of an earlier Swarm could not be removed"
   if docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1:2377 --task-history-limit 1 \
@@ -212,6 +215,15 @@ ensure_swarm() {
     log "Swarm initialised"
   else
     fail "Swarm could not be initialised"
+  fi
+}
+
+# Swarm's certificates of 90 days would run out on a device that lies in a drawer,
+# or whose clock is set late. The first one is of 90 days whatever one asks for.
+lengthen_swarm_certificate() {
+  local certificate=$ROOT/var/lib/docker/swarm/certificates/swarm-node.crt
+  if [[ -e $certificate ]] && ! openssl x509 -in "$certificate" -noout -checkend $((365 * 86400)) >/dev/null; then
+    docker swarm ca --rotate --detach --quiet >/dev/null || warn "Swarm's certificate was not renewed"
   fi
 }
 

@@ -172,6 +172,20 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
 			},
 		},
+		"swarm without certificates": {
+			func(d *fake) {
+				d.write("var/lib/docker/swarm/docker-state.json", "{}")
+				d.unstub("swarm")
+				d.unstub("services/cubeos-api_api")
+				d.unstub("services/cubeos-dashboard_dashboard")
+				d.unstub("secrets/cubeos_jwt_secret")
+				d.unstub("secrets/cubeos_encryption_key")
+			},
+			[]string{
+				"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
+				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
+			},
+		},
 		"proxy host": {
 			func(d *fake) { d.unstub("proxy-hosts/10.42.24.1") },
 			[]string{"proxy host 10.42.24.1 6011"},

@@ -23,6 +23,8 @@ func services() []emulator.Scenario {
 			Core: true, From: emulator.Running,
 			Phases: []emulator.Phase{
 				{Name: "loss", Checks: []emulator.Check{
+					says("Swarm's certificate", "it is valid for more than five years, whoever switches the device off until then",
+						"openssl x509 -in /var/lib/docker/swarm/certificates/swarm-node.crt -noout -checkend 157680000 >/dev/null && echo valid", "valid"),
 					does("containers lost", "docker rm --force cubeos-hal && docker stop cubeos-pihole"),
 					does("stack lost", "docker stack rm cubeos-dashboard"),
 					does("name lost", forgetName),
