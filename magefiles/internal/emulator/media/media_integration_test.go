@@ -183,7 +183,7 @@ func TestOverlayLeavesTheImageAlone(t *testing.T) {
 	}
 	large := strings.Repeat("a long user-data\n", 40000)
 	const size = 200 << 20
-	files := []File{{Name: "meta-data", Content: []byte("instance-id: test\n")}, {Name: "user-data", Content: []byte(large)}}
+	files := []File{{Name: "meta-data", Content: []byte("instance-id: test\n")}, {Name: "user-data", Content: []byte(large)}, {Name: "two", Deleted: true}}
 	if err := img.NewOverlay(t.Context(), dir, "device.qcow2", size, files); err != nil {
 		t.Fatal(err)
 	}
@@ -207,6 +207,9 @@ func TestOverlayLeavesTheImageAlone(t *testing.T) {
 		if err != nil || got != want {
 			t.Errorf("%s on the device has %d bytes (%v), want %d", name, len(got), err, len(want))
 		}
+	}
+	if text, err := device.readText(t.Context(), "two"); err == nil {
+		t.Errorf("a file that was deleted says %q", text)
 	}
 	if err := process.Run(t.Context(), "sh", "-c", `dd if="$0" bs=1M skip=8 count=40 status=none of="$0.fat" && fsck.vfat -n "$0.fat"`, flat); err != nil {
 		t.Errorf("the device's boot partition: %v", err)
