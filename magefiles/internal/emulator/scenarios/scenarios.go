@@ -19,6 +19,7 @@ func All() []emulator.Scenario {
 		power(),
 		card(),
 		services(),
+		network(),
 	)
 }
 
