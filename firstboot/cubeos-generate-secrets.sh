@@ -16,7 +16,7 @@ add() {
   log "made $1"
 }
 
-missing() { ! grep -Eq "^$1=.+" <<<"$content"; }
+missing() { [[ $'\n'$content != *$'\n'"$1="[!$'\n']* ]]; }
 
 export_env "$CONFIG_DIR/defaults.env"
 install -d -m 0750 "$CONFIG_DIR"

@@ -54,7 +54,7 @@ func services() []emulator.Scenario {
 					consoleShows("missing image", `ERROR: cubeos-dashboard: its image .* is not on this device`),
 					matches("journal", "it names the archive, too", "journalctl --no-pager -u cubeos-docker-preload", `hal: .*hal\.tar is damaged`),
 					says("archives", "the damaged one is kept, the loaded ones are gone", "ls /var/lib/cubeos/images | grep tar$", "hal.tar"),
-					container("pihole"), container("npm"), stack("cubeos-api"), accessPoint(), resolves("udp"),
+					container("pihole"), container("npm"), accessPoint(), resolves("udp"),
 				}},
 				{Name: "mended", Checks: slices.Concat(
 					[]emulator.Check{does("archives put back", "mv /var/lib/cubeos/kept/*.tar /var/lib/cubeos/images/"), reboots(), sshAnswers(), initFinished("first", firstBound)},
