@@ -18,12 +18,15 @@ api() {
 # problem ANSWER: what the API says is wrong.
 problem() { jq -r '.error.message // .' <<<"$1" 2>/dev/null || printf '%s' "$1"; }
 
-# ensure NAME PORT
-ensure() {
+# missing: those of the lines NAME PORT on standard input whose name is not known.
+missing() {
+  jq --raw-input --raw-output --slurpfile known <(printf '%s' "$known") \
+    'select(split(" ")[0] as $name | $known[0] | any(.[].domain_names[]; ascii_downcase == $name) | not)'
+}
+
+# lead NAME PORT
+lead() {
   local answer
-  if jq --exit-status --arg name "$1" 'any(.[].domain_names[]; ascii_downcase == $name)' <<<"$known" >/dev/null; then
-    return
-  fi
   # WebSockets are how the dashboard hears of changes.
   if answer=$(jq --null-input --arg name "$1" --argjson port "$2" '{
       domain_names: [$name], forward_scheme: "http", forward_host: "127.0.0.1", forward_port: $port,
@@ -42,9 +45,13 @@ token=$(jq --raw-output .token <<<"$answer")
 known=$(api /nginx/proxy-hosts) || die "Nginx Proxy Manager does not tell its proxy hosts: $(problem "$known")"
 
 # HAL is not among them: it has no authentication and listens to this device only.
-ensure "${CUBEOS_DOMAIN:?}" 6011
-ensure "${CUBEOS_ADDRESS:?}" 6011
-ensure "api.$CUBEOS_DOMAIN" 6010
-ensure "pihole.$CUBEOS_DOMAIN" 6001
-ensure "npm.$CUBEOS_DOMAIN" 81
+names="${CUBEOS_DOMAIN:?} 6011
+${CUBEOS_ADDRESS:?} 6011
+api.$CUBEOS_DOMAIN 6010
+pihole.$CUBEOS_DOMAIN 6001
+npm.$CUBEOS_DOMAIN 81"
+todo=$(missing <<<"$names")
+while read -r name port; do
+  [[ -z $name ]] || lead "$name" "$port"
+done <<<"$todo"
 ((${#FAILURES[@]} == 0)) || die "${#FAILURES[@]} name(s) do not lead to their service"
