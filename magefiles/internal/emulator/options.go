@@ -30,6 +30,7 @@ type Options struct {
 	Artifact media.Artifact
 	// InitFormat is how Raspberry Pi Imager is told to hand its settings over.
 	InitFormat string
+	Settings   Settings
 	// WorkDir keeps the unpacked image and the running device between runs, and
 	// the evidence of the last run, a directory a scenario.
 	WorkDir   string

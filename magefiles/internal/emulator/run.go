@@ -196,7 +196,7 @@ func (s *session) live(ctx context.Context, d *device, phases []Phase, out *Outc
 		out.broken(phases, fmt.Errorf("starting the machine: %w", err))
 		return
 	}
-	subject := &Subject{Machine: m, Alive: m.Context(), Image: s.image, Disk: d.spec.Disk, DiskSize: d.size, Dir: d.evidence}
+	subject := &Subject{Machine: m, Alive: m.Context(), Image: s.image, Disk: d.spec.Disk, DiskSize: d.size, Settings: s.o.Settings, Dir: d.evidence}
 	subject.StartRunning = func(ctx context.Context) (*machine.Machine, func() error, error) {
 		return s.startRunning(ctx, out.Scenario+"-beside")
 	}

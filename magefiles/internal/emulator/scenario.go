@@ -99,6 +99,7 @@ type Subject struct {
 	Image    *media.Image    // the artifact, unpacked
 	Disk     string          // the device's file in Spec.Dir
 	DiskSize int64
+	Settings Settings
 	Dir      string // keeps the evidence: console.log, eth0.pcap and what checks add
 	BootID   string // of the boot that was looked at last
 	// StartRunning starts a Running device beside this one; stop ends it.
@@ -106,6 +107,13 @@ type Subject struct {
 }
 
 func (sc Scenario) needsRunning() bool { return sc.From == Running || sc.Beside }
+
+// Settings are what the recipe has given the image, and what has to be found on
+// the device.
+type Settings struct {
+	Hostname, User, Locale, Timezone string
+	UnattendedUpgrades               bool
+}
 
 // Names of files in Subject.Dir.
 const (

@@ -27,12 +27,22 @@ func (b *Build) Boot(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	v := b.Recipe.Variables()
+	settings := emulator.Settings{
+		Hostname: v.String("hostname"), User: v.String("cubeos_user"),
+		Locale: v.String("locale"), Timezone: v.String("timezone"),
+		UnattendedUpgrades: v.Bool("unattended_upgrades"),
+	}
+	if err := v.Err(); err != nil {
+		return err
+	}
 	report, err := emulator.Run(ctx, emulator.Options{
 		Artifact: media.Artifact{
 			XZPath:    b.names.XZ,
 			RawSHA256: manifest.RawImage.SHA256,
 			RawSize:   manifest.RawImage.Size,
 		},
+		Settings:   settings,
 		InitFormat: manifest.BaseImage.InitFormat,
 		WorkDir:    filepath.Join(b.dir, "boot"),
 		Scenarios:  chosen,

@@ -21,6 +21,7 @@ func Operational() emulator.Scenario {
 			{Name: "reboot", Checks: slices.Concat(
 				[]emulator.Check{reboots(), sshAnswers(), bootIDChanged(), initFinished("normal", bootBound)},
 				healthy(),
+				[]emulator.Check{noUnexplainedErrors()},
 			)},
 			{Name: "power off", Checks: []emulator.Check{powersOff(), rootIsClean()}},
 		},

@@ -20,6 +20,8 @@ func All() []emulator.Scenario {
 		card(),
 		services(),
 		network(),
+		base(),
+		access(),
 	)
 }
 
