@@ -135,7 +135,8 @@ func damagedSwarm(name, damage string) []emulator.Phase {
 }
 
 const (
-	initLog = "journalctl --no-pager --boot --unit=cubeos-init.service"
+	// initLog is what the last run of the boot scripts has said.
+	initLog = `journalctl --no-pager _SYSTEMD_INVOCATION_ID="$(systemctl show --property=InvocationID --value cubeos-init.service)"`
 
 	// forgetName deletes the proxy host of cubeos.cube, as its owner can.
 	forgetName = `set -eu
