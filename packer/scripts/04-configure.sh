@@ -79,3 +79,9 @@ systemctl enable --quiet ssh.service systemd-timesyncd.service
 if unit_exists getty@.service; then
   systemctl enable --quiet getty@tty1.service
 fi
+
+# For ONLINE_WIFI: a second radio joins the network of its configuration as soon
+# as both are there. Enabling the unit would wait for the radio at every boot.
+wants=/etc/systemd/system/sys-subsystem-net-devices-wlan1.device.wants
+install -d -m 0755 "$wants"
+ln -sfn /usr/lib/systemd/system/wpa_supplicant@.service "$wants/wpa_supplicant@wlan1.service"

@@ -31,12 +31,13 @@ func network() []emulator.Scenario {
 			},
 		},
 		{
-			Name: "saved-network-mode", About: "the mode that was set before a reboot is in force after it",
+			Name: "saved-network-mode", About: "the mode that was set before a reboot is in force after it, and wlan1 joins the network it was given",
 			From: emulator.Running,
 			Phases: []emulator.Phase{{Name: "reboot", Checks: slices.Concat(
 				[]emulator.Check{
-					mode("ONLINE_ETH"), reboots(), sshAnswers(), initFinished("normal", bootBound),
+					mode("ONLINE_ETH"), wlan1Configured(), reboots(), sshAnswers(), initFinished("normal", bootBound),
 					says("saved mode", "it is in force", "cubeos-network-mode", "ONLINE_ETH"),
+					wlan1Joins(), does("wlan1 leaves", "systemctl stop wpa_supplicant@wlan1.service"),
 				},
 				clientJoins(),
 				[]emulator.Check{routed(), leavesTranslated(9005)},

@@ -45,6 +45,19 @@ echo nameserver `+cubeAddress+` >/etc/netns/client/resolv.conf
 	}
 }
 
+// wlan1Configured is a step: the device's second radio is told to join a network,
+// for want of another one the device's own.
+func wlan1Configured() emulator.Check {
+	return does("a network for wlan1", `. /cubeos/config/ap.env
+{ echo ctrl_interface=/run/wpa_supplicant; wpa_passphrase "$CUBEOS_AP_SSID" "$CUBEOS_AP_KEY"; } >/etc/wpa_supplicant/wpa_supplicant-wlan1.conf`)
+}
+
+func wlan1Joins() emulator.Check {
+	c := says("wlan1 joins", "wlan1 has joined the network it was given", "wpa_cli -i wlan1 status | sed -n 's/^wpa_state=//p'", "COMPLETED")
+	c.Bound = settle
+	return c
+}
+
 // supplicant is a command that starts wpa_supplicant for the client.
 func supplicant(key string) string {
 	return `. /cubeos/config/ap.env
@@ -55,7 +68,7 @@ systemd-run --quiet --unit=client ip netns exec client wpa_supplicant -i wlan1 -
 func asClient(command string) string { return "ip netns exec client " + command }
 
 func clientIsServed() []emulator.Check {
-	get := "curl -sS -o /dev/null -w '%{http_code}' --max-time 20 http://"
+	get := "curl -sSL -o /dev/null -w '%{http_code}' --max-time 20 http://"
 	return []emulator.Check{
 		matches("name", "the client resolves cubeos.cube", asClient("getent ahostsv4 cubeos.cube"), `^`+cubeAddress+` `),
 		says("http://cubeos.cube", "the client gets a page", asClient(get+"cubeos.cube/"), "200"),
