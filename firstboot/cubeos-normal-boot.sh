@@ -19,14 +19,9 @@ core_service() {
   fi
 }
 
-# A stack that was just removed takes its containers and its network with it only
-# after a while; a new one beside them would not be reached at its port.
-removed() { ! docker_exists "/networks/$1_default"; }
-
 stack() {
   if ! docker_exists "/services/$1_${1#cubeos-}"; then
     warn "stack $1 is lost: deploying it again"
-    wait_for 60 removed "$1" || warn "the network of the lost stack $1 is still there"
     stack_deploy "$1"
   fi
 }
