@@ -198,7 +198,9 @@ remove_orphaned_tasks() {
 }
 
 # Makes this device a Swarm of one. Only the loopback address is used, so that
-# Swarm neither needs a network nor listens on one.
+# Swarm neither needs a network nor listens on one. Swarm takes its networks from
+# 10.0.0.0/8 unless told otherwise: a container on one that is also the home's
+# would answer nobody at home.
 ensure_swarm() {
   local state
   wait_for "$CUBEOS_SWARM_TIMEOUT" swarm_settled || warn "Swarm is '$(swarm_state)'"
@@ -211,7 +213,7 @@ ensure_swarm() {
   fi
   remove_orphaned_tasks || warn "containers of an earlier Swarm could not be removed"
   if docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1:2377 --task-history-limit 1 \
-    --cert-expiry 87600h >/dev/null; then
+    --cert-expiry 87600h --default-addr-pool 172.24.0.0/13 --default-addr-pool-mask-length 24 >/dev/null; then
     log "Swarm initialised"
   else
     fail "Swarm could not be initialised"

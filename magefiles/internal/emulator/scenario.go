@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -84,6 +85,7 @@ type Check struct {
 	Name    string
 	Asserts string
 	Bound   time.Duration
+	Every   time.Duration // between two askings; 0: 2 s
 	Once    bool // Ask does something: it is not to be repeated until it succeeds
 	Off     bool // the machine goes off, or is off, while it is asked
 	Vital   bool // when it fails, nothing after it can be asked
@@ -167,7 +169,7 @@ func ask(ctx context.Context, c Check, s *Subject, bound time.Duration) (string,
 		select {
 		case <-ctx.Done():
 			return "", fmt.Errorf("%w; %w", context.Cause(ctx), last)
-		case <-time.After(pollEvery):
+		case <-time.After(cmp.Or(c.Every, pollEvery)):
 		}
 	}
 }
