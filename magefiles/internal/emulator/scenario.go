@@ -86,9 +86,9 @@ type Check struct {
 	Asserts string
 	Bound   time.Duration
 	Every   time.Duration // between two askings; 0: 2 s
-	Once    bool // Ask does something: it is not to be repeated until it succeeds
-	Off     bool // the machine goes off, or is off, while it is asked
-	Vital   bool // when it fails, nothing after it can be asked
+	Once    bool          // Ask does something: it is not to be repeated until it succeeds
+	Off     bool          // the machine goes off, or is off, while it is asked
+	Vital   bool          // when it fails, nothing after it can be asked
 	// Ask returns what was seen. While it returns an error that is not final, it
 	// is called again.
 	Ask func(ctx context.Context, s *Subject) (seen string, err error)
