@@ -1,11 +1,7 @@
 package scenarios
 
 import (
-	"bufio"
-	"context"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 
 	"github.com/cubeos-app/releases/magefiles/internal/emulator"
@@ -116,30 +112,5 @@ func noUserData(user media.Seed) []media.File {
 	return []media.File{
 		{Name: "meta-data", Content: []byte("instance-id: " + user.InstanceID + "\n")},
 		{Name: "user-data", Deleted: true},
-	}
-}
-
-// consoleIsSilent asserts that the console has shown no line of a kind.
-func consoleIsSilent(name, expression string) emulator.Check {
-	re := regexp.MustCompile(expression)
-	return emulator.Check{
-		Name: name, Asserts: "the console does not show " + expression, Bound: quick,
-		Ask: func(_ context.Context, s *emulator.Subject) (string, error) {
-			f, err := os.Open(filepath.Join(s.Dir, emulator.ConsoleLog))
-			if err != nil {
-				return "", err
-			}
-			defer f.Close()
-			lines := bufio.NewScanner(f)
-			lines.Buffer(nil, 1<<20)
-			count := 0
-			for lines.Scan() {
-				if re.MatchString(lines.Text()) {
-					return "", emulator.Final("the console shows %q", lines.Text())
-				}
-				count++
-			}
-			return fmt.Sprintf("none of %d lines", count), lines.Err()
-		},
 	}
 }

@@ -1,12 +1,8 @@
 package scenarios
 
 import (
-	"bufio"
 	"context"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"time"
@@ -89,27 +85,4 @@ func awaitBoot(ctx context.Context, s *emulator.Subject, boots int) error {
 		}
 	}
 	return nil
-}
-
-// consoleShows asserts that the console has shown a line, at any time so far.
-func consoleShows(name, expression string) emulator.Check {
-	re := regexp.MustCompile(expression)
-	return emulator.Check{
-		Name: name, Asserts: "the console shows " + expression, Bound: firstBound,
-		Ask: func(_ context.Context, s *emulator.Subject) (string, error) {
-			f, err := os.Open(filepath.Join(s.Dir, emulator.ConsoleLog))
-			if err != nil {
-				return "", err
-			}
-			defer f.Close()
-			lines := bufio.NewScanner(f)
-			lines.Buffer(nil, 1<<20)
-			for lines.Scan() {
-				if line := strings.TrimRight(lines.Text(), "\r"); re.MatchString(line) {
-					return line, nil
-				}
-			}
-			return "", errors.Join(lines.Err(), errors.New("the console has not shown it"))
-		},
-	}
 }
