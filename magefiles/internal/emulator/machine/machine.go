@@ -11,6 +11,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/crypto/ssh"
+
 	"github.com/cubeos-app/releases/magefiles/internal/process"
 )
 
@@ -174,9 +176,13 @@ func (m *Machine) PowerOff(ctx context.Context) error {
 	}
 }
 
+// leave asks the guest to go. It may be gone before it has answered.
 func (m *Machine) leave(ctx context.Context, verb string) error {
 	_, err := m.Run(ctx, "systemctl --no-block "+verb)
 	m.guest.disconnect()
+	if errors.As(err, new(*ssh.ExitMissingError)) {
+		return nil
+	}
 	return err
 }
 
