@@ -9,7 +9,7 @@ func TestCmdline(t *testing.T) {
 		"root=x quiet splash":            "root=x quiet splash" + added + " loglevel=7",
 		"root=x systemd.quiet=1 unquiet": "root=x systemd.quiet=1 unquiet" + added,
 	} {
-		if got := cmdline(own, true); got != want {
+		if got := cmdline(own, Device{}); got != want {
 			t.Errorf("cmdline(%q) = %q, want %q", own, got, want)
 		}
 	}

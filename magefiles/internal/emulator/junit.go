@@ -31,8 +31,12 @@ type junitCase struct {
 	Name    string        `xml:"name,attr"`
 	Time    string        `xml:"time,attr"`
 	Failure *junitFailure `xml:"failure"`
-	Skipped *struct{}     `xml:"skipped"`
+	Skipped *junitSkipped `xml:"skipped"`
 	Out     string        `xml:"system-out,omitempty"`
+}
+
+type junitSkipped struct {
+	Message string `xml:"message,attr,omitempty"`
 }
 
 type junitFailure struct {
@@ -69,7 +73,7 @@ func (o *Outcome) junit() junitSuite {
 		case Failed:
 			c.Failure = &junitFailure{Message: shorten(res.Error), Text: res.Error}
 		case Skipped:
-			c.Skipped = &struct{}{}
+			c.Skipped = &junitSkipped{Message: o.Unavailable}
 		}
 		suite.Cases = append(suite.Cases, c)
 	}

@@ -1,6 +1,7 @@
 package emulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -42,13 +43,25 @@ type Outcome struct {
 	Started  time.Time     `json:"started"`
 	Took     time.Duration `json:"took_ns"`
 	Results  []Result      `json:"results,omitempty"`
-	Parts    []*Outcome    `json:"parts,omitempty"`  // of a scenario of several devices
-	Reopen   string        `json:"reopen,omitempty"` // how to open the machine again, if it failed
+	Parts    []*Outcome    `json:"parts,omitempty"` // of a scenario of several devices
+	// Unavailable says why this host cannot play the scenario, which shows nothing then.
+	Unavailable string `json:"unavailable,omitempty"`
+	Reopen      string `json:"reopen,omitempty"` // how to open the machine again, if it failed
 }
 
 // broken writes down that a scenario could not even begin.
 func (o *Outcome) broken(phases []Phase, err error) {
 	o.Results = append(o.Results, Result{Phase: "start", Check: "device", Asserts: "there is a device to ask", Status: Failed, Error: err.Error()})
+	o.skip(phases)
+}
+
+// unavailable writes down that a scenario cannot be played on this host.
+func (o *Outcome) unavailable(phases []Phase, why string) {
+	o.Unavailable = why
+	o.skip(phases)
+}
+
+func (o *Outcome) skip(phases []Phase) {
 	for _, p := range phases {
 		for _, c := range p.Checks {
 			o.Results = append(o.Results, Result{Phase: p.Name, Check: c.Name, Asserts: c.Asserts, Status: Skipped})
@@ -80,9 +93,11 @@ type Report struct {
 	Scenarios []*Outcome    `json:"scenarios"`
 }
 
-// Passed reports whether every scenario passed.
+// Passed reports whether every scenario passed that this host can play, and that
+// there was one.
 func (r *Report) Passed() bool {
-	return len(r.Scenarios) > 0 && !slices.ContainsFunc(r.Scenarios, func(o *Outcome) bool { return !o.Passed() })
+	return slices.ContainsFunc(r.Scenarios, (*Outcome).Passed) &&
+		!slices.ContainsFunc(r.Scenarios, func(o *Outcome) bool { return !o.Passed() && o.Unavailable == "" })
 }
 
 func (r *Report) all() (all []Result) {
@@ -121,16 +136,20 @@ func (r *Report) summary(b *strings.Builder) {
 	fmt.Fprintln(w, "\nSCENARIO\tRESULT\tCHECKS\tTOOK\tWHAT IT SHOWS")
 	for _, o := range r.Scenarios {
 		result, all := Passed, o.all()
-		if !o.Passed() {
+		about := o.About
+		switch {
+		case o.Unavailable != "":
+			result, about = Skipped, o.Unavailable
+		case !o.Passed():
 			result = Failed
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\t%s\n", o.Scenario, result, count(all, Passed), len(all), clock(o.Took), o.About)
+		fmt.Fprintf(w, "%s\t%s\t%d of %d\t%s\t%s\n", o.Scenario, result, count(all, Passed), len(all), clock(o.Took), about)
 	}
 	_ = w.Flush() // a strings.Builder takes everything
 }
 
 func (o *Outcome) table(b *strings.Builder) {
-	fmt.Fprintf(b, "\n%s: %s\n%s\n\n", o.Scenario, o.About, o.Machine)
+	fmt.Fprintf(b, "\n%s: %s\n%s\n\n", o.Scenario, o.About, cmp.Or(o.Unavailable, o.Machine))
 	if len(o.Results) > 0 {
 		w := tabwriter.NewWriter(b, 0, 0, 2, ' ', 0)
 		fmt.Fprintln(w, "PHASE\tCHECK\tRESULT\tAT\tTOOK\tSEEN")
@@ -171,6 +190,9 @@ func (o *Outcome) failures(b *strings.Builder) {
 		if res.Status == Failed {
 			fmt.Fprintf(b, "%s: %s, %s: should be so: %s\n  but: %s\n", o.Scenario, res.Phase, res.Check, res.Asserts, strings.ReplaceAll(res.Error, "\n", "\n  "))
 		}
+	}
+	if o.Unavailable != "" {
+		fmt.Fprintf(b, "%s: cannot be played: %s\n", o.Scenario, o.Unavailable)
 	}
 	if o.Reopen != "" {
 		fmt.Fprintln(b, o.Reopen)

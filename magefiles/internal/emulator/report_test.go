@@ -98,6 +98,26 @@ func TestPassed(t *testing.T) {
 	}
 }
 
+func TestUnavailable(t *testing.T) {
+	out := &Outcome{Scenario: "raspi4b", About: "it boots on a Pi"}
+	out.unavailable([]Phase{{Name: "first boot", Checks: []Check{{Name: "a"}}}}, "there is none")
+	r := sample()
+	r.Scenarios = []*Outcome{out}
+	if r.Passed() || !strings.Contains(r.Failures(), "raspi4b: cannot be played: there is none") {
+		t.Errorf("a report with nothing that could be played: passed %v, %q", r.Passed(), r.Failures())
+	}
+	r.Scenarios = append(r.Scenarios, sample().Scenarios[1])
+	if !r.Passed() {
+		t.Error("a scenario that this host cannot play made the others fail")
+	}
+	if table := r.Table(); !strings.Contains(table, "raspi4b     skipped  0 of 1  00:00  there is none") {
+		t.Errorf("the table does not say that it was skipped, and why:\n%s", table)
+	}
+	if suite := out.junit(); suite.Skipped != 1 || suite.Cases[0].Skipped.Message != "there is none" {
+		t.Errorf("JUnit: %+v", suite)
+	}
+}
+
 func TestBroken(t *testing.T) {
 	var o Outcome
 	o.broken([]Phase{{Name: "first boot", Checks: []Check{{Name: "a"}, {Name: "b"}}}}, errors.New("no room"))

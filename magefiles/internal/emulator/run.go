@@ -163,6 +163,14 @@ func (s *session) play(ctx context.Context, sc Scenario) *Outcome {
 	if sc.Name == s.o.Origin.Name {
 		defer s.keepDone(errors.New("the first boot of the scenario " + sc.Name + " did not end well"))
 	}
+	if why, err := unavailable(ctx, sc.Device); err != nil {
+		out.broken(sc.Phases, err)
+		return out
+	} else if why != "" {
+		s.o.Reporter.Printf("%sskipped: %s", s.label(out), why)
+		out.unavailable(sc.Phases, why)
+		return out
+	}
 	if sc.Cuts != nil {
 		s.playCuts(ctx, sc, out)
 		return out
@@ -175,6 +183,15 @@ func (s *session) play(ctx context.Context, sc Scenario) *Outcome {
 	out.Machine = d.describe()
 	s.live(ctx, d, sc.Phases, out)
 	return out
+}
+
+// unavailable says why this host cannot emulate a device; "" means that it can.
+func unavailable(ctx context.Context, d Device) (why string, err error) {
+	offered, err := machine.Offered(ctx, d.Board)
+	if err != nil || offered {
+		return "", err
+	}
+	return fmt.Sprintf("this host's QEMU has no %s; 9.0 and later have it: that of Debian 13, or of bookworm-backports", d.Board), nil
 }
 
 func (s *session) device(ctx context.Context, sc Scenario) (*device, error) {
@@ -280,13 +297,14 @@ func (s *session) reopen(ctx context.Context, d *device, m *machine.Machine) str
 	} else if err := m.Close(); err != nil {
 		s.o.Reporter.Printf("ending the machine: %v", err)
 	}
-	port, _ := m.Addr("tcp", 22)
-	_, port, _ = strings.Cut(port, ":")
-	return fmt.Sprintf(`the very same machine, its console on the terminal (Ctrl-A X ends it):
-  cd %s && %s
-and from another terminal:
-  ssh -i %s -p %s -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null %s@127.0.0.1`,
-		process.Quote([]string{spec.Dir}), process.Quote(machine.InteractiveArgv(spec)),
+	console := fmt.Sprintf("the very same machine, its console on the terminal (Ctrl-A X ends it):\n  cd %s && %s",
+		process.Quote([]string{spec.Dir}), process.Quote(machine.InteractiveArgv(spec)))
+	addr, err := m.Addr("tcp", 22)
+	if err != nil { // it has no network
+		return console
+	}
+	_, port, _ := strings.Cut(addr, ":")
+	return console + fmt.Sprintf("\nand from another terminal:\n  ssh -i %s -p %s -o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null %s@127.0.0.1",
 		process.Quote([]string{d.keyPath}), port, d.user)
 }
 

@@ -52,6 +52,7 @@ const OwnSize = -1
 // Device says how a flashed device differs from the usual one, which is the zero
 // value.
 type Device struct {
+	Board     machine.Board
 	CardSize  int64 // bytes; 0: the image rounded up to whole GiB, and 4 GiB more
 	MemoryMiB int   // 0: Options.MemoryMiB
 	NoRadio   bool

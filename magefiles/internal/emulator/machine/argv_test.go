@@ -55,6 +55,16 @@ func TestArgv(t *testing.T) {
 			start + tcg + strings.Replace(body, "-netdev", "-rtc base=1970-01-01T00:00:00,clock=vm -device i6300esb -incoming exec:cat 'memory of it' -netdev", 1) +
 				" -object filter-dump,id=capture,netdev=net,file=eth0.pcap" + batch,
 		},
+		{
+			"a Raspberry Pi 4",
+			func(s Spec) Spec {
+				return Spec{Name: "pi", Board: Pi4, CPUs: 4, MemoryMiB: 2048, Kernel: "k", DeviceTree: "dtb", Disk: "device.qcow2"}
+			},
+			Argv,
+			"qemu-system-aarch64 -name pi -nodefaults -no-user-config -display none -machine raspi4b -accel tcg,thread=multi -dtb dtb " +
+				"-smp 4 -m 2048 -kernel k -append  -drive if=none,id=disk,file=device.qcow2,format=qcow2,discard=unmap,cache=unsafe -device usb-storage,drive=disk" +
+				" -chardev stdio,id=console,signal=off -serial null -serial chardev:console -qmp unix:qmp.sock,server=on,wait=off",
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, strings.Join(tt.argv(tt.spec(spec)), " ")); diff != "" {

@@ -118,7 +118,8 @@ type Boot struct {
 	Cmdline string // the text of CmdlineFile
 	From    string // where it came from, for people
 
-	CmdlineFile string // as a rule, cmdline.txt
+	CmdlineFile    string // as a rule, cmdline.txt
+	DeviceTreeFile string // as a rule, bcm2711-rpi-4-b.dtb
 }
 
 // CmdlineWith returns the kernel command line of a card with these files.
@@ -143,7 +144,7 @@ func (img *Image) Extract(ctx context.Context, dir string) (*Boot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", img.Path, err)
 	}
-	b := &Boot{Kernel: "kernel", From: config.Kernel, CmdlineFile: config.Cmdline}
+	b := &Boot{Kernel: "kernel", From: config.Kernel, CmdlineFile: config.Cmdline, DeviceTreeFile: config.DeviceTree}
 	if b.Cmdline, err = img.readText(ctx, config.Cmdline); err != nil {
 		return nil, err
 	}
@@ -166,6 +167,11 @@ func (img *Image) Extract(ctx context.Context, dir string) (*Boot, error) {
 		}
 	}
 	return b, nil
+}
+
+// ExtractDeviceTree takes the device tree of a Raspberry Pi 4 out of the image.
+func (img *Image) ExtractDeviceTree(ctx context.Context, b *Boot, dst string) error {
+	return img.copyOut(ctx, dst, b.DeviceTreeFile)
 }
 
 func (img *Image) readText(ctx context.Context, name string) (string, error) {

@@ -175,7 +175,7 @@ func TestOverlayLeavesTheImageAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(&Boot{Kernel: "kernel", Initrd: "initrd", CmdlineFile: "cmdline.txt", Cmdline: "root=PARTUUID=5a3c9d02-02 rootwait", From: "Image + one + two"}, boot); diff != "" {
+	if diff := cmp.Diff(&Boot{Kernel: "kernel", Initrd: "initrd", CmdlineFile: "cmdline.txt", DeviceTreeFile: "bcm2711-rpi-4-b.dtb", Cmdline: "root=PARTUUID=5a3c9d02-02 rootwait", From: "Image + one + two"}, boot); diff != "" {
 		t.Errorf("boot (-want +got):\n%s", diff)
 	}
 	if b, err := os.ReadFile(filepath.Join(dir, "initrd")); err != nil || string(b) != "firstsecond" {

@@ -22,6 +22,7 @@ func All() []emulator.Scenario {
 		network(),
 		base(),
 		access(),
+		raspberryPi(),
 	)
 }
 
