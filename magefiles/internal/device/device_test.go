@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"io/fs"
+	"log"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +18,25 @@ import (
 
 // repo is the top of the checkout, seen from this package.
 const repo = "../../.."
+
+// TestMain opens every file that the tests let other programs read: go test takes
+// a result from its cache unless a file that this process has opened is another.
+func TestMain(m *testing.M) {
+	for _, dir := range []string{"firstboot", "packer/scripts", "configs"} {
+		if err := fs.WalkDir(os.DirFS(filepath.Join(repo, dir)), ".", func(path string, e fs.DirEntry, err error) error {
+			if err == nil && e.Type().IsRegular() {
+				_, err = os.ReadFile(filepath.Join(repo, dir, path))
+			}
+			return err
+		}); err != nil {
+			log.Fatal(err)
+		}
+	}
+	if _, err := os.ReadFile("testdata/stub.sh"); err != nil {
+		log.Fatal(err)
+	}
+	m.Run()
+}
 
 var images = map[string]string{
 	"pihole":    "docker.io/pihole/pihole:2025.08.0",
