@@ -210,6 +210,8 @@ ensure_swarm() {
   state=$(swarm_state)
   if [[ $state != inactive* || -e $ROOT/var/lib/docker/swarm/docker-state.json ]]; then
     abandon_swarm "$state"
+  elif [[ -e $FIRST_BOOT_MARKER ]]; then
+    warn "Swarm's state is lost: making a new Swarm"
   fi
   remove_orphaned_tasks || warn "containers of an earlier Swarm could not be removed"
   if docker swarm init --advertise-addr 127.0.0.1 --listen-addr 127.0.0.1:2377 --task-history-limit 1 \

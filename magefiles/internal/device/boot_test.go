@@ -133,6 +133,11 @@ func repeats(effect string) bool {
 
 func TestNormalBootMendsWhatIsLost(t *testing.T) {
 	t.Parallel()
+	says := map[string]string{
+		"swarm without certificates":          "WARNING: Swarm's state is damaged: making a new Swarm",
+		"swarm whose state Docker threw away": "WARNING: Swarm's state is lost: making a new Swarm",
+		"stack":                               "WARNING: stack cubeos-dashboard is lost",
+	}
 	for name, tt := range map[string]struct {
 		lose func(d *fake)
 		want []string
@@ -186,6 +191,19 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
 			},
 		},
+		"swarm whose state Docker threw away": {
+			func(d *fake) {
+				d.unstub("swarm")
+				d.unstub("services/cubeos-api_api")
+				d.unstub("services/cubeos-dashboard_dashboard")
+				d.unstub("secrets/cubeos_jwt_secret")
+				d.unstub("secrets/cubeos_encryption_key")
+			},
+			[]string{
+				"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
+				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
+			},
+		},
 		"proxy host": {
 			func(d *fake) { d.unstub("proxy-hosts/10.42.24.1") },
 			[]string{"proxy host 10.42.24.1 6011"},
@@ -209,11 +227,15 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 			d.mustBoot()
 			d.effects()
 			tt.lose(d)
-			if out, err := d.boot(); err != nil {
+			out, err := d.boot()
+			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
 			if diff := cmp.Diff(tt.want, inOrder(d.effects())); diff != "" {
 				t.Errorf("effects (-want +got):\n%s", diff)
+			}
+			if !strings.Contains(out, says[name]) {
+				t.Errorf("it does not say %q:\n%s", says[name], out)
 			}
 		})
 	}

@@ -126,7 +126,7 @@ func damagedSwarm(name, damage string) []emulator.Phase {
 		[]emulator.Check{
 			does("damage", "systemctl stop docker.socket docker.service && cd /var/lib/docker/swarm && "+damage+" && sync"),
 			reboots(), sshAnswers(), initFinished("normal", firstBound),
-			matches("message", "the journal says what happened", initLog, "WARNING: .*Swarm.*damaged"),
+			matches("message", "the journal says what happened", initLog, "WARNING: .*Swarm.*(damaged|lost)"),
 			says("data", "it is still there", "cat /cubeos/data/precious", "precious"),
 			says("tasks", "no container of the old Swarm is left", "docker ps --all --quiet --filter label=com.docker.swarm.task.id | wc -l", "2"),
 		},
