@@ -34,6 +34,11 @@ apt_install() {
 # the device.
 rm -f /var/lib/man-db/auto-update
 
+# In a chroot mkinitramfs can not ask the root partition for its file system, and
+# without knowing it leaves out fsck: a damaged one would never be repaired.
+install -d /etc/initramfs-tools/conf.d
+echo FSTYPE=ext4 >/etc/initramfs-tools/conf.d/root-file-system
+
 apt-get update -q
 
 packages=(ca-certificates cloud-guest-utils curl e2fsprogs fail2ban fdisk iproute2 jq kmod

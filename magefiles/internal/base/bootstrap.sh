@@ -44,6 +44,11 @@ CONSOLES="serial0,115200 tty1"
 FIRMWARE
 mkdir -p /boot/firmware
 
+# There is no partition yet that could be asked for its file system, and without
+# knowing it mkinitramfs leaves out fsck.
+mkdir -p /etc/initramfs-tools/conf.d
+echo FSTYPE=ext4 >/etc/initramfs-tools/conf.d/root-file-system
+
 # Interfaces keep the kernel's names, eth0 and wlan0.
 mkdir -p /etc/systemd/network
 ln -sf /dev/null /etc/systemd/network/99-default.link
