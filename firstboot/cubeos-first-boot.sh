@@ -30,7 +30,8 @@ stage access-point access_point
 # Last, so that the access point does not wait for the slowest of them.
 if [[ ${docker_up:-} ]]; then
   stage services await_services
-  stage proxy-hosts proxy_hosts
+  # Without Nginx Proxy Manager there is nobody to tell the names to.
+  failed npm || stage proxy-hosts proxy_hosts
   lengthen_swarm_certificate
 fi
 

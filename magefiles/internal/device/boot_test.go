@@ -250,10 +250,10 @@ func TestFirstBootWithSomethingBroken(t *testing.T) {
 		without string // the effect that can not happen
 	}{
 		"damaged archive": {
-			func(d *fake) { d.write("var/lib/cubeos/images/npm.tar", "garbage\n") },
-			func(d *fake) { d.write("var/lib/cubeos/images/npm.tar", images["npm"]+"\n") },
-			"npm.tar is damaged",
-			"compose up npm",
+			func(d *fake) { d.write("var/lib/cubeos/images/hal.tar", "garbage\n") },
+			func(d *fake) { d.write("var/lib/cubeos/images/hal.tar", images["hal"]+"\n") },
+			"hal.tar is damaged",
+			"compose up hal",
 		},
 		"archive of something else": {
 			func(d *fake) {
@@ -307,6 +307,19 @@ func TestFirstBootWithSomethingBroken(t *testing.T) {
 				t.Errorf("the boot after it was mended: %v\n%s", err, out)
 			}
 		})
+	}
+}
+
+func TestNobodyIsToldTheNamesWithoutProxyManager(t *testing.T) {
+	t.Parallel()
+	d := newFake(t)
+	d.remove("var/lib/cubeos/images/npm.tar")
+	out, err := d.boot()
+	if err == nil {
+		t.Fatalf("the boot claims success:\n%s", out)
+	}
+	if !strings.Contains(out, "ERROR: npm: its image ") || strings.Contains(out, "stage proxy-hosts") {
+		t.Errorf("it should name npm's image and nothing that follows from it:\n%s", out)
 	}
 }
 

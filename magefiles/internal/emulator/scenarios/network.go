@@ -137,6 +137,6 @@ func wlan0Address() emulator.Check {
 	return says("wlan0's address", "dhcpcd has given wlan0 its address", `ip -4 -o address show dev wlan0 | awk '{ print $4 }'`, cubeAddress+"/24")
 }
 
-func without(checks []emulator.Check, name string) []emulator.Check {
-	return slices.DeleteFunc(checks, func(c emulator.Check) bool { return c.Name == name })
+func without(checks []emulator.Check, names ...string) []emulator.Check {
+	return slices.DeleteFunc(checks, func(c emulator.Check) bool { return slices.Contains(names, c.Name) })
 }
