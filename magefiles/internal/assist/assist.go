@@ -34,19 +34,12 @@ func (k *Kit) Lend(layers []string) ([]rootfs.AidFile, error) {
 		return nil, err
 	}
 	var files []rootfs.AidFile
-	var other []string
 	for _, t := range tools() {
-		version, ok := have[t.pkg]
-		if !ok {
-			continue
+		if version, ok := have[t.pkg]; ok && same(version, k.packages[t.pkg].Version) {
+			files = append(files, k.lend(t, layers)...)
 		}
-		if own := k.packages[t.pkg].Version; !same(version, own) {
-			other = append(other, fmt.Sprintf("%s (%s, to lend %s)", t.pkg, version, own))
-			continue
-		}
-		files = append(files, k.lend(t, layers)...)
 	}
-	if other := strings.Join(other, ", "); other != "" && other != k.told {
+	if other := strings.Join(k.otherVersions(have), ", "); other != "" && other != k.told {
 		k.told = other
 		k.log.Printf("warning: these run emulated, since the root file system has another version: %s", other)
 	}
@@ -55,6 +48,24 @@ func (k *Kit) Lend(layers []string) ([]rootfs.AidFile, error) {
 	}
 	libraries, err := k.libraries()
 	return append(files, libraries...), err
+}
+
+// Suits reports whether the kit has its programs in the versions that the root
+// file system has.
+func (k *Kit) Suits(layers []string) (bool, error) {
+	have, err := present(layers)
+	return len(k.otherVersions(have)) == 0, err
+}
+
+// otherVersions describes the packages of which the kit has another version.
+func (k *Kit) otherVersions(have map[string]string) []string {
+	var other []string
+	for _, t := range tools() {
+		if version, own := have[t.pkg], k.packages[t.pkg].Version; version != "" && !same(version, own) {
+			other = append(other, fmt.Sprintf("%s (%s, to lend %s)", t.pkg, version, own))
+		}
+	}
+	return other
 }
 
 func (k *Kit) lend(t tool, layers []string) []rootfs.AidFile {

@@ -99,6 +99,19 @@ func TestLendOnlyTwins(t *testing.T) {
 	}
 }
 
+func TestSuits(t *testing.T) {
+	tree := t.TempDir()
+	for version, want := range map[string]bool{"4.9-2": true, "4.9-2+b1": true, "4.9-3": false} {
+		write(t, filepath.Join(tree, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "", version))
+		if got, err := kit(t).Suits([]string{tree}); got != want || err != nil {
+			t.Errorf("sed %s: got %v, %v, want %v", version, got, err, want)
+		}
+	}
+	if _, err := kit(t).Suits([]string{t.TempDir()}); err == nil {
+		t.Error("a tree without packages suits")
+	}
+}
+
 func TestPrograms(t *testing.T) {
 	list := "./\n./bin/dash\n./usr/sbin/\n./usr/sbin/installkernel\n./usr/share/x\n"
 	if diff := cmp.Diff([]string{"usr/bin/dash", "usr/sbin/installkernel"}, programs(list)); diff != "" {

@@ -58,8 +58,9 @@ var ext4Features = []string{
 type Tools struct {
 	Store    *rootfs.Store
 	Archives *debian.Archives
-	// Lender prepares what lends native programs; it may return nil.
-	Lender func(context.Context) (rootfs.Lender, error)
+	// Lender prepares what lends native programs to layers, which at first are not
+	// there yet; it may return nil.
+	Lender func(ctx context.Context, layers []string) (rootfs.Lender, error)
 }
 
 // Bootstrap returns a Debian arm64 image in Raspberry Pi OS's layout from the
@@ -124,11 +125,10 @@ func (from Debian) path(cacheDir string) string {
 // configured in a step of its own: from the first maintainer script on, shell,
 // perl and python are native.
 func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporter) ([]string, error) {
-	var lender rootfs.Lender
 	var extracted string
 	g, together := errgroup.WithContext(ctx)
-	g.Go(func() (err error) {
-		lender, err = with.Lender(together)
+	g.Go(func() error {
+		_, err := with.Lender(together, nil)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -139,6 +139,10 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 		return nil, err
 	}
 	layers := []string{extracted}
+	lender, err := with.Lender(ctx, layers)
+	if err != nil {
+		return nil, err
+	}
 	for _, step := range []string{"unpack", "configure"} {
 		below, err := rootfs.Identity(layers[0])
 		if err != nil {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/assist"
 	"github.com/cubeos-app/releases/magefiles/internal/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/emulator/scenarios"
 	"github.com/cubeos-app/releases/magefiles/internal/engine"
@@ -67,7 +68,7 @@ type Build struct {
 	stages    stage.Runner
 	store     *rootfs.Store
 	archives  *debian.Archives
-	lender    rootfs.Lender
+	lender    *assist.Kit
 	unlock    []func() error
 
 	refreshedBase, refreshedImage bool // what Refresh asks for is under way or done

@@ -32,19 +32,37 @@ func (b *Build) Base(ctx context.Context) (base.Image, error) {
 			}
 			b.refreshedBase = true
 		}
-		return base.Bootstrap(ctx, debian, base.Tools{Store: b.store, Lender: b.native, Archives: b.archives}, dir, b.Log)
+		return base.Bootstrap(ctx, debian, base.Tools{Store: b.store, Lender: b.nativeOf, Archives: b.archives}, dir, b.Log)
 	}
 	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
+}
+
+// nativeOf is native for layers whose packages come from the mirror as it is now.
+// Programs that were fetched when it had other versions are fetched again.
+func (b *Build) nativeOf(ctx context.Context, layers []string) (rootfs.Lender, error) {
+	lender, err := b.native(ctx)
+	if lender == nil || err != nil || layers == nil {
+		return lender, err
+	}
+	if suits, err := b.lender.Suits(layers); suits || err != nil {
+		return lender, err
+	}
+	b.lender = nil
+	return b.nativeFrom(ctx, b.store.Fresh())
 }
 
 // native returns what lends the chroot this machine's own programs, nil where
 // there is nothing to lend. Without it a build is only slower.
 func (b *Build) native(ctx context.Context) (rootfs.Lender, error) {
+	return b.nativeFrom(ctx, b.store)
+}
+
+func (b *Build) nativeFrom(ctx context.Context, store *rootfs.Store) (rootfs.Lender, error) {
 	if b.Emulate || !assist.Supported() {
 		return nil, nil
 	}
 	if b.lender == nil {
-		kit, err := assist.Prepare(ctx, b.values.suite, b.values.mirror, b.store, b.archives, b.Log)
+		kit, err := assist.Prepare(ctx, b.values.suite, b.values.mirror, store, b.archives, b.Log)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
