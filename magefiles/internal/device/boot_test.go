@@ -131,8 +131,22 @@ func repeats(effect string) bool {
 	return strings.HasPrefix(effect, "hostapd ") || strings.HasPrefix(effect, "image rm ")
 }
 
+// loseSwarm leaves a device without its Swarm and all that was in it.
+func (d *fake) loseSwarm() {
+	for _, kept := range []string{
+		"swarm", "services/cubeos-api_api", "services/cubeos-dashboard_dashboard",
+		"secrets/cubeos_jwt_secret", "secrets/cubeos_encryption_key",
+	} {
+		d.unstub(kept)
+	}
+}
+
 func TestNormalBootMendsWhatIsLost(t *testing.T) {
 	t.Parallel()
+	newSwarm := []string{
+		"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
+		"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
+	}
 	says := map[string]string{
 		"swarm without certificates":          "WARNING: Swarm's state is damaged: making a new Swarm",
 		"swarm whose state Docker threw away": "WARNING: Swarm's state is lost: making a new Swarm",
@@ -156,53 +170,28 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 		},
 		"swarm": {
 			func(d *fake) { d.stubFile("swarm", "error false\n") },
-			[]string{
-				"swarm leave", "swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
-				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
-			},
+			append([]string{"swarm leave"}, newSwarm...),
 		},
 		"swarm that keeps Docker from starting": {
 			func(d *fake) {
 				d.write("var/lib/docker/swarm/damaged", "")
-				d.unstub("swarm")
-				d.unstub("services/cubeos-api_api")
-				d.unstub("services/cubeos-dashboard_dashboard")
-				d.unstub("secrets/cubeos_jwt_secret")
-				d.unstub("secrets/cubeos_encryption_key")
+				d.loseSwarm()
 				d.stubFile("orphans/0123456789ab", "")
 			},
-			[]string{
-				"systemctl stop docker", "systemctl reset-failed docker", "systemctl start docker",
-				"rm 0123456789ab", "swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
-				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
-			},
+			append([]string{
+				"systemctl stop docker", "systemctl reset-failed docker", "systemctl start docker", "rm 0123456789ab",
+			}, newSwarm...),
 		},
 		"swarm without certificates": {
 			func(d *fake) {
 				d.write("var/lib/docker/swarm/docker-state.json", "{}")
-				d.unstub("swarm")
-				d.unstub("services/cubeos-api_api")
-				d.unstub("services/cubeos-dashboard_dashboard")
-				d.unstub("secrets/cubeos_jwt_secret")
-				d.unstub("secrets/cubeos_encryption_key")
+				d.loseSwarm()
 			},
-			[]string{
-				"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
-				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
-			},
+			newSwarm,
 		},
 		"swarm whose state Docker threw away": {
-			func(d *fake) {
-				d.unstub("swarm")
-				d.unstub("services/cubeos-api_api")
-				d.unstub("services/cubeos-dashboard_dashboard")
-				d.unstub("secrets/cubeos_jwt_secret")
-				d.unstub("secrets/cubeos_encryption_key")
-			},
-			[]string{
-				"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
-				"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
-			},
+			(*fake).loseSwarm,
+			newSwarm,
 		},
 		"proxy host": {
 			func(d *fake) { d.unstub("proxy-hosts/10.42.24.1") },
