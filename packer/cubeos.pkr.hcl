@@ -372,6 +372,12 @@ source "arm" "cubeos" {
 build {
   sources = ["source.arm.cubeos"]
 
+  provisioner "file" {
+    name        = "script-library"
+    source      = "${local.scripts}/lib.sh"
+    destination = "/tmp/cubeos-lib.sh"
+  }
+
   provisioner "shell" {
     name   = "base-setup"
     script = "${local.scripts}/01-base-setup.sh"

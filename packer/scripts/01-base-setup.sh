@@ -24,11 +24,8 @@ if ((${#problems[@]})); then
   exit 2
 fi
 
-apt_install() {
-  apt-get install -y -q --no-install-recommends \
-    -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef \
-    -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 "$@"
-}
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. /tmp/cubeos-lib.sh
 
 # Indexing manual pages takes minutes under emulation and nobody reads them on
 # the device.
@@ -118,19 +115,6 @@ for group in sudo adm dialout video plugdev netdev gpio i2c spi systemd-journal;
     usermod --append --groups "$group" "$CUBEOS_USER"
   fi
 done
-
-unit_exists() { [[ -e /usr/lib/systemd/system/$1 || -e /etc/systemd/system/$1 ]]; }
-
-# off UNIT…: those that the base image has never run.
-off() {
-  local unit
-  for unit in "$@"; do
-    if unit_exists "$unit"; then
-      systemctl disable --quiet "$unit"
-      systemctl mask --quiet "$unit"
-    fi
-  done
-}
 
 # Raspberry Pi OS brings NFS, whose port mapper listens to every network.
 off rpcbind.service rpcbind.socket nfs-blkmap.service

@@ -4,6 +4,8 @@
 set -Eeuo pipefail
 trap 'echo "02-network.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. /tmp/cubeos-lib.sh
 
 : "${CUBEOS_WIFI_COUNTRY:?}"
 if [[ ! $CUBEOS_WIFI_COUNTRY =~ ^[A-Z]{2}$ ]]; then
@@ -11,26 +13,11 @@ if [[ ! $CUBEOS_WIFI_COUNTRY =~ ^[A-Z]{2}$ ]]; then
   exit 2
 fi
 
-apt-get install -y -q --no-install-recommends \
-  -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef \
-  -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 \
-  dhcpcd hostapd iptables iw wireless-regdb wpasupplicant
+apt_install dhcpcd hostapd iptables iw wireless-regdb wpasupplicant
 
 # The country has to be known before the driver asks for channels, which is
 # earlier than any service of ours.
 echo "options cfg80211 ieee80211_regdom=$CUBEOS_WIFI_COUNTRY" >/etc/modprobe.d/cubeos-wifi-country.conf
-
-# Turns a unit off if the base image has it; names of units that only one of
-# the base images knows are fine.
-off() {
-  local unit
-  for unit in "$@"; do
-    if [[ -e /usr/lib/systemd/system/$unit || -e /etc/systemd/system/$unit ]]; then
-      systemctl disable --quiet "$unit"
-      systemctl mask --quiet "$unit"
-    fi
-  done
-}
 
 # dhcpcd owns the interfaces; two network managers would fight over them.
 off NetworkManager.service NetworkManager-wait-online.service NetworkManager-dispatcher.service \

@@ -3,14 +3,10 @@
 set -Eeuo pipefail
 trap 'echo "03-docker.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. /tmp/cubeos-lib.sh
 
 : "${DOCKER_SOURCE:?}"
-
-apt_install() {
-  apt-get install -y -q --no-install-recommends \
-    -o Dpkg::Options::=--force-confold -o Dpkg::Options::=--force-confdef \
-    -o Dpkg::Options::=--force-unsafe-io -o Dpkg::Use-Pty=0 "$@"
-}
 
 # Adds Docker's repository, if its key is the one of the given fingerprint.
 add_docker_repository() {

@@ -4,6 +4,8 @@
 set -Eeuo pipefail
 trap 'echo "04-configure.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export LC_ALL=C.UTF-8
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. /tmp/cubeos-lib.sh
 
 : "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_WIFI_KEY_MODE:?}" "${CUBEOS_HOSTNAME:?}"
 
@@ -52,8 +54,6 @@ for app in pihole npm hal cubeos-api cubeos-dashboard; do
 done
 install -d -m 0755 /var/lib/cubeos /var/lib/cubeos/images
 
-unit_exists() { [[ -e /usr/lib/systemd/system/$1 || -e /etc/systemd/system/$1 ]]; }
-
 # rpi-swap makes a zram device of its own as /etc/rpi/swap.conf.d says; two
 # configurations of one device would depend on which generator runs first.
 if [[ -e /usr/lib/systemd/system-generators/rpi-swap-generator ]]; then
@@ -63,14 +63,9 @@ fi
 # What Raspberry Pi OS and Debian do by themselves on first boot and we do
 # otherwise: the user is made here, keys by cubeos-ssh-keys.service, and nobody
 # reads manual pages or has LVM.
-for unit in userconfig.service regenerate_ssh_host_keys.service sshd-keygen.service \
+off userconfig.service regenerate_ssh_host_keys.service sshd-keygen.service \
   sshswitch.service wifi-country.service dphys-swapfile.service \
-  man-db.timer e2scrub_all.timer; do
-  if unit_exists "$unit"; then
-    systemctl disable --quiet "$unit"
-    systemctl mask --quiet "$unit"
-  fi
-done
+  man-db.timer e2scrub_all.timer
 # It offers SSH over vsock, which a Pi does not have, and complains about that.
 install -d -m 0755 /etc/systemd/system-generators
 ln -sfn /dev/null /etc/systemd/system-generators/systemd-ssh-generator

@@ -140,6 +140,7 @@ func TestOutputBecomesProgress(t *testing.T) {
 	lines := `running /bin/packer build
 1,,ui,say,==> arm.cubeos: Retrieving rootfs_archive
 1,,ui,message,    arm.cubeos: using raw image
+1,,ui,say,==> arm.cubeos: Uploading packer/scripts/lib.sh => /tmp/cubeos-lib.sh
 1,,ui,say,==> arm.cubeos: Provisioning with shell script: packer/scripts/01-base-setup.sh
 1,,ui,message,    arm.cubeos: one%!(PACKER_COMMA) two\n    arm.cubeos: three
 1,,ui,error,==> arm.cubeos: a warning
@@ -167,13 +168,13 @@ func TestOutputBecomesProgress(t *testing.T) {
 			t.Errorf("the log lacks %q:\n%s", want, log)
 		}
 	}
-	for _, want := range []string{"provisioner 1 of 10, base-setup", "provisioner 2 of 10, network"} {
+	for _, want := range []string{"provisioner 1 of 11, script-library", "provisioner 2 of 11, base-setup", "provisioner 3 of 11, network"} {
 		if !strings.Contains(shown.String(), want) {
 			t.Errorf("nobody was told %q:\n%s", want, shown.String())
 		}
 	}
 	got := o.failure(1).Error()
-	for _, want := range []string{"provisioner 2 of 10, network", "packer/cubeos.pkr.hcl:", "exit status: 7", "its last lines:\nthe reason\n", "-engine=packer"} {
+	for _, want := range []string{"provisioner 3 of 11, network", "packer/cubeos.pkr.hcl:", "exit status: 7", "its last lines:\nthe reason\n", "-engine=packer"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("the error lacks %q:\n%s", want, got)
 		}
