@@ -158,3 +158,33 @@ func TestLocaleGen(t *testing.T) {
 		t.Errorf("locale.gen (-want +got):\n%s", diff)
 	}
 }
+
+// TestCloudInitBeginsAnew wants what cloud-init has noted to count only once all of
+// it is on the card.
+func TestCloudInitBeginsAnew(t *testing.T) {
+	t.Parallel()
+	d := newFake(t)
+	run := func(verb, says string) {
+		t.Helper()
+		out, err := d.script("cubeos-cloud-init.sh", []string{verb})
+		if err != nil || !strings.Contains(out, says) || says == "" && out != "" {
+			t.Fatalf("%s: %v\n%s", verb, err, out)
+		}
+	}
+	run("forget", "") // never booted, nothing there
+	for _, path := range []string{"instance/sem/config_users_groups", "instances/1/obj.pkl", "data/set-hostname", "sem/bootper.mine", "seed/nocloud/user-data"} {
+		d.write("var/lib/cloud/"+path, "")
+	}
+	run("forget", "cloud-init was cut off: it begins anew")
+	for path, want := range map[string]bool{"instance": false, "instances": false, "data": false, "sem/bootper.mine": true, "seed/nocloud/user-data": true} {
+		if got := d.exists("var/lib/cloud/" + path); got != want {
+			t.Errorf("%s is there: %v, want %v", path, got, want)
+		}
+	}
+	d.write("var/lib/cloud/instance/sem/config_users_groups", "")
+	run("keep", "")
+	run("forget", "")
+	if !d.exists("var/lib/cloud/instance/sem/config_users_groups") {
+		t.Error("what was kept has been forgotten")
+	}
+}

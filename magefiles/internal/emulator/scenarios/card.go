@@ -31,6 +31,20 @@ func card() []emulator.Scenario {
 				{Name: "reboot", Checks: slices.Concat(secondBoot(), imagerSettings(), healthy())},
 			},
 		},
+		{
+			Name: "imager-cut", About: "the power goes while cloud-init's work is not yet on the card; the next boot does all of it again",
+			Device: imager,
+			Phases: []emulator.Phase{
+				{Name: "power cut", Checks: []emulator.Check{cutsPowerAfter("cloud-init made the user", `Cloud-init v.* running 'modules:config'`, 2*time.Second)}},
+				{Name: "next boot", Checks: slices.Concat(
+					[]emulator.Check{consoleShows("says so", `CUBEOS: cloud-init was cut off: it begins anew`)},
+					firstBoot(), imagerSettings(), healthy(),
+				)},
+				{Name: "reboot", Checks: slices.Concat(secondBoot(), imagerSettings(), []emulator.Check{
+					says("cloud-init's notes", "it did not begin anew another time", `systemctl show --property=ConditionResult --value cubeos-cloud-init-forget.service`, "no"),
+				})},
+			},
+		},
 		withoutLogin("imager-broken", "user-data that is no YAML costs its own settings and nothing else", broken,
 			consoleShows("says so", `CUBEOS: WARNING: user-data on the boot partition can not be read, nothing of it is used: .*line 3`)),
 		withoutLogin("imager-missing", "a boot partition without user-data costs nothing", missing,
