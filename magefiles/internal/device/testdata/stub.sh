@@ -2,7 +2,9 @@
 # Stands in for the programs the boot scripts call; which one is its name. What
 # they would have done is kept in files under $STUB_STATE, each change is a line
 # of $STUB_STATE/effects, each call a line of $STUB_STATE/calls. When the call
-# number is $STUB_DIE_AT, the power goes.
+# number is $STUB_DIE_AT, the power goes. The lock is held to the end: what two
+# calls at the same time do to the files is done one after the other, so that the
+# power goes between two changes and never within one.
 set -Eeuo pipefail
 
 name=${0##*/}
@@ -15,7 +17,6 @@ if [[ ${STUB_DIE_AT:-} == "${#calls[@]}" ]]; then
   kill -KILL -- "-$STUB_GROUP"
   sleep 5
 fi
-exec 9>&-
 
 effect() { printf '%s\n' "$*" >>"$state/effects"; }
 key() { printf '%s' "${1//\//_}"; }
