@@ -2,7 +2,7 @@
 # cloud-init notes on the card what it has done, and what it has done may not yet
 # be there: after a power cut the note can stand beside a user's SSH key that is
 # an empty file, and nothing would ever mend that. So until one boot has brought
-# all of it onto the card, the next one begins anew.
+# all of it onto the card, the next one begins anew; the units know when that is.
 #   cubeos-cloud-init forget    before cloud-init
 #   cubeos-cloud-init keep      after its last stage
 set -Eeuo pipefail
@@ -10,23 +10,18 @@ set -Eeuo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 notes=$ROOT/var/lib/cloud
-kept=$STATE_DIR/cloud-init-complete
 
-if [[ -e $kept ]]; then
-  exit 0
-fi
 case ${1:-} in
   forget)
     if [[ -e $notes/instance ]]; then
       log "cloud-init was cut off: it begins anew"
     fi
     # What may be done only once ever stays done, and a seed is not cloud-init's.
-    install -d -m 0755 "$notes"
     find "$notes" -mindepth 1 -maxdepth 1 ! -name sem ! -name seed -exec rm -rf {} +
     ;;
   keep)
     sync
-    date --utc +%FT%TZ | write_file "$kept" 0644
+    date --utc +%FT%TZ | write_file "$STATE_DIR/cloud-init-complete" 0644
     ;;
   *)
     die "usage: cubeos-cloud-init forget|keep"

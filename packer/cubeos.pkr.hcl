@@ -382,7 +382,6 @@ build {
     name   = "base-setup"
     script = "${local.scripts}/01-base-setup.sh"
     environment_vars = [
-      "DEBIAN_FRONTEND=noninteractive",
       "CUBEOS_HOSTNAME=${var.hostname}",
       "CUBEOS_USER=${var.cubeos_user}",
       "CUBEOS_LOCALE=${var.locale}",
@@ -395,7 +394,6 @@ build {
     name   = "network"
     script = "${local.scripts}/02-network.sh"
     environment_vars = [
-      "DEBIAN_FRONTEND=noninteractive",
       "CUBEOS_WIFI_COUNTRY=${var.wifi_country}",
     ]
   }
@@ -404,7 +402,6 @@ build {
     name   = "docker"
     script = "${local.scripts}/03-docker.sh"
     environment_vars = [
-      "DEBIAN_FRONTEND=noninteractive",
       "DOCKER_SOURCE=${var.docker_source}",
       "DOCKER_CE_URL=${var.docker_ce_url}",
       "DOCKER_CE_KEY_FINGERPRINT=${var.docker_ce_key_fingerprint}",
