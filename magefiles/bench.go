@@ -11,7 +11,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/bench"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // Bench measures builds against each other and against the usual ways, prints tables and writes build/bench.json.

@@ -8,9 +8,9 @@ import (
 	"os"
 	"text/tabwriter"
 
-	"github.com/cubeos-app/releases/magefiles/internal/emulator/scenarios"
-	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/scenario"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 )
 
 // Boot starts the finished image in an emulator and proves that it works; report and logs are in build/boot.
@@ -33,7 +33,7 @@ func boot(ctx context.Context, f flags) error {
 func Scenarios() error {
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SCENARIO\tSTARTS FROM\tCORE\tWHAT IT SHOWS")
-	for _, sc := range scenarios.All() {
+	for _, sc := range scenario.All() {
 		inCore := ""
 		if sc.Core {
 			inCore = "yes"

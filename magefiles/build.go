@@ -5,8 +5,8 @@ package main
 import (
 	"context"
 
-	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 )
 
 // Download saves the services' container images as archives into docker-images/PROFILE.

@@ -13,12 +13,12 @@ import (
 	"github.com/bitfield/script"
 	"github.com/magefile/mage/mg"
 
-	"github.com/cubeos-app/releases/magefiles/internal/engine/packer"
-	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
-	"github.com/cubeos-app/releases/magefiles/internal/process"
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // Aliases lets `mage test` be everything.

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"os"
 
-	"github.com/cubeos-app/releases/magefiles/internal/gitlab"
+	"github.com/cubeos-app/releases/magefiles/internal/release/gitlab"
 )
 
 // CI does what a GitLab job is for, from GitLab's variables: checks on a push, the image on a tag or a manual run.

@@ -6,9 +6,9 @@ import (
 	"context"
 	"os"
 
-	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // Prereqs installs what building, booting and testing need; -check only reports what is missing.

@@ -14,10 +14,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cubeos-app/releases/magefiles/internal/host"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 const (
@@ -88,7 +88,7 @@ func build(ctx context.Context, f flags, groups []host.Group, do func(*pipeline.
 			return err
 		}
 		defer func() { err = errors.Join(err, b.Close()) }()
-		return rootfs.ExplainFull(o.Cache, do(b, ctx))
+		return layer.ExplainFull(o.Cache, do(b, ctx))
 	})
 }
 

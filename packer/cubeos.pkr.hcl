@@ -391,8 +391,8 @@ build {
   }
 
   provisioner "shell" {
-    name   = "network"
-    script = "${local.scripts}/02-network.sh"
+    name   = "networking"
+    script = "${local.scripts}/02-networking.sh"
     environment_vars = [
       "CUBEOS_WIFI_COUNTRY=${var.wifi_country}",
     ]
@@ -415,8 +415,8 @@ build {
   }
 
   provisioner "shell" {
-    name   = "configure"
-    script = "${local.scripts}/04-configure.sh"
+    name   = "cubeos"
+    script = "${local.scripts}/04-cubeos.sh"
     environment_vars = [
       "CUBEOS_HOSTNAME=${var.hostname}",
       "CUBEOS_USER=${var.cubeos_user}",
@@ -432,8 +432,8 @@ build {
   }
 
   provisioner "shell" {
-    name   = "container-images"
-    script = "${local.scripts}/05-container-images.sh"
+    name   = "docker-preload"
+    script = "${local.scripts}/05-docker-preload.sh"
   }
 
   provisioner "file" {
@@ -443,8 +443,8 @@ build {
   }
 
   provisioner "shell" {
-    name   = "firstboot"
-    script = "${local.scripts}/06-firstboot.sh"
+    name   = "firstboot-service"
+    script = "${local.scripts}/06-firstboot-service.sh"
   }
 
   provisioner "shell" {

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // Options say what to measure.

@@ -11,8 +11,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
-	"github.com/cubeos-app/releases/magefiles/internal/timing"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
 func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
-	"github.com/cubeos-app/releases/magefiles/internal/timing"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
 // The caches that builds are made with.
@@ -99,7 +99,7 @@ func builds(ctx context.Context, s *session) error {
 	if err != nil {
 		return fmt.Errorf("building with nothing changed: %w", err)
 	}
-	script := filepath.Join(s.clone, "packer", "scripts", "06-firstboot.sh")
+	script := filepath.Join(s.clone, "packer", "scripts", "06-firstboot-service.sh")
 	changed, err := median(s.Runs, func() (time.Duration, error) {
 		if err := appendComment(script); err != nil {
 			return 0, err
@@ -117,7 +117,7 @@ func builds(ctx context.Context, s *session) error {
 	const reference, image = "cold build", "data of the raw image"
 	s.report.add(
 		Row{What: "cold build, package archives cached", Measured: seconds(archived.Wall), Reference: reference, Other: whole},
-		Row{What: "06-firstboot.sh changed", Measured: seconds(changed), Reference: reference, Other: whole, Target: 0.05, Runs: s.Runs},
+		Row{What: "06-firstboot-service.sh changed", Measured: seconds(changed), Reference: reference, Other: whole, Target: 0.05, Runs: s.Runs},
 		Row{What: "nothing changed", Measured: seconds(warm), Reference: reference, Other: whole, Target: 0.01, Runs: s.Runs},
 		Row{What: "disk at the peak of a cold build, without the layers", Measured: bytesOf(cold.peak.working),
 			Reference: image, Other: bytesOf(cold.imageData), Target: 3},

@@ -10,9 +10,10 @@ import (
 	"slices"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
-	"github.com/cubeos-app/releases/magefiles/internal/disk"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 )
 
 // Curve is what a step costs for trees of growing size.
@@ -116,7 +117,7 @@ type sample struct {
 	files int
 	bytes int64
 	dir   string
-	store *rootfs.Store
+	store *layer.Store
 	key   string
 	tree  string // the layer's
 	img   string
@@ -129,10 +130,10 @@ func (s *session) newSample(ctx context.Context, files int) (*sample, error) {
 		return nil, err
 	}
 	var err error
-	if m.store, err = rootfs.Open(filepath.Join(m.dir, "layers"), s.Log); err != nil {
+	if m.store, err = layer.Open(filepath.Join(m.dir, "layers"), s.Log); err != nil {
 		return nil, err
 	}
-	m.tree, err = m.store.Layer(ctx, m.key, func(_ context.Context, d rootfs.Draft) error {
+	m.tree, err = m.store.Layer(ctx, m.key, func(_ context.Context, d layer.Draft) error {
 		m.bytes, err = generate(d.Tree, files)
 		return err
 	})
@@ -153,7 +154,7 @@ func (m *sample) layer(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	return timed(func() error {
-		_, err := m.store.Layer(ctx, m.key, func(context.Context, rootfs.Draft) error {
+		_, err := m.store.Layer(ctx, m.key, func(context.Context, layer.Draft) error {
 			return errors.New("the layer is made again")
 		})
 		return err
@@ -161,9 +162,9 @@ func (m *sample) layer(ctx context.Context) (time.Duration, error) {
 }
 
 func (m *sample) manifest(ctx context.Context) (took time.Duration, err error) {
-	return took, withView(m.tree, filepath.Join(m.dir, "view"), func(v rootfs.View) error {
+	return took, withView(m.tree, filepath.Join(m.dir, "view"), func(v chroot.View) error {
 		took, err = timed(func() error {
-			_, err := rootfs.ReadManifest(ctx, v)
+			_, err := chroot.ReadManifest(ctx, v)
 			return err
 		})
 		return err
@@ -171,8 +172,8 @@ func (m *sample) manifest(ctx context.Context) (took time.Duration, err error) {
 }
 
 // withView shows do a single tree.
-func withView(tree, dir string, do func(rootfs.View) error) error {
-	v, err := rootfs.NewView([]string{tree}, dir)
+func withView(tree, dir string, do func(chroot.View) error) error {
+	v, err := chroot.NewView([]string{tree}, dir)
 	if err != nil {
 		return err
 	}
@@ -183,17 +184,17 @@ func (m *sample) pack(ctx context.Context) (took time.Duration, err error) {
 	if err := os.RemoveAll(m.img); err != nil {
 		return 0, err
 	}
-	return took, withView(m.tree, filepath.Join(m.dir, "view"), func(v rootfs.View) error {
-		took, err = timed(func() error { return disk.Pack(ctx, sampleLayout(), v, m.img) })
+	return took, withView(m.tree, filepath.Join(m.dir, "view"), func(v chroot.View) error {
+		took, err = timed(func() error { return diskimage.Pack(ctx, sampleLayout(), v, m.img) })
 		return err
 	})
 }
 
-func sampleLayout() disk.Layout {
-	return disk.Layout{
+func sampleLayout() diskimage.Layout {
+	return diskimage.Layout{
 		ID: 0xc0be05, BootStart: 8 << 20, BootSize: 512 << 20, BootType: "c",
-		Boot: disk.FAT{Label: "bootfs", ID: 0xc0be05},
-		Root: disk.Ext4{
+		Boot: diskimage.FAT{Label: "bootfs", ID: 0xc0be05},
+		Root: diskimage.Ext4{
 			Label: "rootfs", UUID: "00000000-0000-4000-8000-00000000c0be", HashSeed: "00000000-0000-4000-8000-00000000c0bf", InodeSize: "256",
 			Features: []string{"has_journal", "ext_attr", "dir_index", "filetype", "extent", "flex_bg", "sparse_super", "large_file", "extra_isize", "metadata_csum"},
 		},
@@ -203,7 +204,7 @@ func sampleLayout() disk.Layout {
 }
 
 func (m *sample) extract(ctx context.Context) (time.Duration, error) {
-	table, err := disk.Read(ctx, m.img)
+	table, err := diskimage.Read(ctx, m.img)
 	if err != nil {
 		return 0, err
 	}
@@ -215,7 +216,7 @@ func (m *sample) extract(ctx context.Context) (time.Duration, error) {
 	if err := os.Mkdir(to, 0o755); err != nil {
 		return 0, err
 	}
-	took, err := timed(func() error { return disk.Extract(ctx, m.img, boot, root, to, rootfs.BootDir) })
+	took, err := timed(func() error { return diskimage.Extract(ctx, m.img, boot, root, to, chroot.BootDir) })
 	return took, errors.Join(err, os.RemoveAll(to))
 }
 
@@ -225,7 +226,7 @@ func (m *sample) occupied(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	return timed(func() error {
-		_, err := disk.Occupied(ctx, m.img, info.Size())
+		_, err := diskimage.Occupied(ctx, m.img, info.Size())
 		return err
 	})
 }

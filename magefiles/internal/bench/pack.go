@@ -12,9 +12,9 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/cubeos-app/releases/magefiles/internal/disk"
-	"github.com/cubeos-app/releases/magefiles/internal/process"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 const (
@@ -100,7 +100,7 @@ func medianOf(all []outcome, of func(outcome) time.Duration) time.Duration {
 // contest is the finished tree in both forms.
 type contest struct {
 	dir    string
-	layout disk.Layout
+	layout diskimage.Layout
 	tree   string
 	head   string // partition table and boot file system of an image
 	used   string // a root file system of the card's size that was built in
@@ -108,7 +108,7 @@ type contest struct {
 
 // newContest takes an image apart and puts its tree into a larger one.
 func newContest(ctx context.Context, img, dir string) (*contest, error) {
-	table, err := disk.Read(ctx, img)
+	table, err := diskimage.Read(ctx, img)
 	if err != nil {
 		return nil, err
 	}
@@ -118,21 +118,21 @@ func newContest(ctx context.Context, img, dir string) (*contest, error) {
 	}
 	c := &contest{
 		dir: dir, tree: filepath.Join(dir, "tree"), head: filepath.Join(dir, "head"), used: filepath.Join(dir, "used"),
-		layout: disk.Layout{
+		layout: diskimage.Layout{
 			ID: table.ID, BootStart: boot.Start, BootSize: boot.Size, BootType: boot.Type,
 			Headroom: 0, Time: time.Unix(0, 0),
 		},
 	}
-	if c.layout.Boot, err = disk.ReadFAT(ctx, img, boot); err != nil {
+	if c.layout.Boot, err = diskimage.ReadFAT(ctx, img, boot); err != nil {
 		return nil, err
 	}
-	if c.layout.Root, err = disk.ReadExt4(ctx, img, root); err != nil {
+	if c.layout.Root, err = diskimage.ReadExt4(ctx, img, root); err != nil {
 		return nil, err
 	}
 	if err := os.Mkdir(c.tree, 0o755); err != nil {
 		return nil, err
 	}
-	if err := disk.Extract(ctx, img, boot, root, c.tree, rootfs.BootDir); err != nil {
+	if err := diskimage.Extract(ctx, img, boot, root, c.tree, chroot.BootDir); err != nil {
 		return nil, err
 	}
 	for _, argv := range [][]string{
@@ -162,7 +162,7 @@ head -c "$3" /dev/urandom >/mnt/after
 sync --file-system /mnt
 rm -rf /mnt/before /mnt/after "/mnt/$4"/*
 umount /mnt`, "sh",
-		img, tree, fmt.Sprint(deleted / 2), rootfs.BootDir,
+		img, tree, fmt.Sprint(deleted / 2), chroot.BootDir,
 	}
 }
 
@@ -170,8 +170,8 @@ umount /mnt`, "sh",
 func (c *contest) fromTree(ctx context.Context) (o outcome, err error) {
 	img := filepath.Join(c.dir, "packed.img")
 	defer func() { err = errors.Join(err, os.RemoveAll(img)) }()
-	err = withView(c.tree, filepath.Join(c.dir, "view"), func(v rootfs.View) error {
-		o.image, err = timed(func() error { return disk.Pack(ctx, c.layout, v, img) })
+	err = withView(c.tree, filepath.Join(c.dir, "view"), func(v chroot.View) error {
+		o.image, err = timed(func() error { return diskimage.Pack(ctx, c.layout, v, img) })
 		return err
 	})
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"github.com/docker/go-units"
 	"github.com/google/renameio/v2"
 
-	"github.com/cubeos-app/releases/magefiles/internal/timing"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
 // Report is what a run found.

@@ -8,12 +8,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
-	"github.com/cubeos-app/releases/magefiles/internal/host"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
-	"github.com/cubeos-app/releases/magefiles/internal/process"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
-	"github.com/cubeos-app/releases/magefiles/internal/timing"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
 // version of the images built here. It does not come from git, so that a

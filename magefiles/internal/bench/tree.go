@@ -8,7 +8,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 )
 
 // sizes is how large the files of a Debian system are, roughly: the share of
@@ -46,7 +46,7 @@ func generate(dir string, files int) (int64, error) {
 		bytes += int64(size)
 		return os.WriteFile(path, data, 0o644)
 	}
-	boot := filepath.Join(dir, rootfs.BootDir)
+	boot := filepath.Join(dir, chroot.BootDir)
 	if err := os.MkdirAll(boot, 0o755); err != nil {
 		return 0, err
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 // TestBaseSetupRefuses wants every bad value to be named at once, before any work.

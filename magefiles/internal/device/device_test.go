@@ -13,7 +13,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 // repo is the top of the checkout, seen from this package.

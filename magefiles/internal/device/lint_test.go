@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 func glob(t *testing.T, patterns ...string) []string {
@@ -98,10 +98,10 @@ func TestUnits(t *testing.T) {
 }
 
 // TestPlaceholders checks that what has to be filled in is filled in by
-// 04-configure.sh or, for the access point, on the device.
+// 04-cubeos.sh or, for the access point, on the device.
 func TestPlaceholders(t *testing.T) {
 	t.Parallel()
-	script, err := os.ReadFile(filepath.Join(repo, "packer/scripts/04-configure.sh"))
+	script, err := os.ReadFile(filepath.Join(repo, "packer/scripts/04-cubeos.sh"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +118,7 @@ func TestPlaceholders(t *testing.T) {
 		landing := strings.TrimPrefix(path, tree)
 		if placeholder.Match(b) && landing != "/usr/local/share/cubeos/hostapd.conf.in" &&
 			!strings.Contains(string(script), "\n  "+landing+"\n") {
-			t.Errorf("%s holds %s, but 04-configure.sh does not fill it in", path, placeholder.Find(b))
+			t.Errorf("%s holds %s, but 04-cubeos.sh does not fill it in", path, placeholder.Find(b))
 		}
 		return nil
 	})
@@ -218,7 +218,7 @@ func TestContainerImages(t *testing.T) {
 			d := newFake(t)
 			d.remove("cubeos/config/images.env")
 			tt.spoil(d)
-			script, err := filepath.Abs(filepath.Join(repo, "packer/scripts/05-container-images.sh"))
+			script, err := filepath.Abs(filepath.Join(repo, "packer/scripts/05-docker-preload.sh"))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -22,8 +22,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/cubeos-app/releases/magefiles/internal/container"
-	"github.com/cubeos-app/releases/magefiles/internal/process"
+	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 // standinPackage is the program that stands in for the services.
@@ -52,7 +52,7 @@ func standins() []standin {
 }
 
 // checkEntries makes sure that there is a stand-in for every image.
-func checkEntries(entries []container.Entry) error {
+func checkEntries(entries []containerimage.Entry) error {
 	var problems []error
 	for _, e := range entries {
 		if !slices.ContainsFunc(standins(), func(s standin) bool { return s.service == e.Name }) {

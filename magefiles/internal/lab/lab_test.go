@@ -16,18 +16,18 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
-	"github.com/cubeos-app/releases/magefiles/internal/container"
+	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
 )
 
 const moduleDir = "../../.."
 
 func TestRegistryServesStandinsForTheRealList(t *testing.T) {
 	list := filepath.Join(moduleDir, "skopeo", "images.txt")
-	images, err := container.ReadList(list)
+	images, err := containerimage.ReadList(list)
 	if err != nil {
 		t.Fatal(err)
 	}
-	o := container.Options{ListFile: list, CacheDir: t.TempDir()}
+	o := containerimage.Options{ListFile: list, CacheDir: t.TempDir()}
 	var sums [2]string
 	for i := range sums {
 		mirror, stop, err := StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Images: images})
@@ -38,7 +38,7 @@ func TestRegistryServesStandinsForTheRealList(t *testing.T) {
 		if i > 0 {
 			o.CacheDir = t.TempDir()
 		}
-		got, err := container.Download(t.Context(), o)
+		got, err := containerimage.Download(t.Context(), o)
 		if err := errors.Join(err, stop()); err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestRegistryServesStandinsForTheRealList(t *testing.T) {
 				checkArchive(t, img)
 			}
 		}
-		data, err := os.ReadFile(filepath.Join(o.Dir, container.SumsFile))
+		data, err := os.ReadFile(filepath.Join(o.Dir, containerimage.SumsFile))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -65,7 +65,7 @@ func TestRegistryServesStandinsForTheRealList(t *testing.T) {
 }
 
 // checkArchive checks that img is an arm64 program with what Docker needs to run it.
-func checkArchive(t *testing.T, img container.Image) {
+func checkArchive(t *testing.T, img containerimage.Image) {
 	t.Helper()
 	tag, err := name.NewTag(img.Reference)
 	if err != nil {
@@ -111,11 +111,11 @@ func checkArchive(t *testing.T, img container.Image) {
 }
 
 func TestRegistryRefusesAServiceWithoutStandin(t *testing.T) {
-	e, err := container.NewEntry("grafana", "docker.io/grafana/grafana:12.0.0")
+	e, err := containerimage.NewEntry("grafana", "docker.io/grafana/grafana:12.0.0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, _, err = StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Images: []container.Entry{e}})
+	_, _, err = StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Images: []containerimage.Entry{e}})
 	if err == nil || !strings.Contains(err.Error(), "no stand-in for grafana") {
 		t.Errorf("got %v, want it named", err)
 	}

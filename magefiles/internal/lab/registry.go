@@ -20,14 +20,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
-	"github.com/cubeos-app/releases/magefiles/internal/container"
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // Options says what the registry serves.
 type Options struct {
-	ModuleDir string            // the checkout, which has the stand-ins' source
-	Images    []container.Entry // what images.txt lists
+	ModuleDir string                 // the checkout, which has the stand-ins' source
+	Images    []containerimage.Entry // what images.txt lists
 	Reporter  *progress.Reporter
 }
 
@@ -118,7 +118,7 @@ func fill(ctx context.Context, mirror string, o Options) (err error) {
 		if err != nil {
 			return err
 		}
-		tag, err := container.MirrorPath(mirror, e.Reference)
+		tag, err := containerimage.MirrorPath(mirror, e.Reference)
 		if err != nil {
 			return err
 		}

@@ -9,10 +9,11 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
-	"github.com/cubeos-app/releases/magefiles/internal/engine"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/build"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // scratch is a directory of the cache for builds that are made anew, to be
@@ -20,7 +21,7 @@ import (
 // end, or else when the cache is next used.
 type scratch struct {
 	dir    string
-	stores []*rootfs.Store
+	stores []*layer.Store
 	unlock func() error
 }
 
@@ -88,7 +89,7 @@ func (b *Build) anew(ctx context.Context, s *scratch, name string) (*Build, erro
 	if err := os.MkdirAll(fresh.stages.Dir, 0o755); err != nil {
 		return nil, err
 	}
-	if fresh.store, err = rootfs.Open(filepath.Join(dir, LayersDir), b.Log); err != nil {
+	if fresh.store, err = layer.Open(filepath.Join(dir, LayersDir), b.Log); err != nil {
 		return nil, err
 	}
 	s.stores = append(s.stores, fresh.store)
@@ -97,13 +98,13 @@ func (b *Build) anew(ctx context.Context, s *scratch, name string) (*Build, erro
 
 // provisioned is a root file system and how it came to be.
 type provisioned struct {
-	job    engine.Job
+	job    build.Job
 	layers []string
 	took   time.Duration
 }
 
 // provision runs the recipe over the job's base image, with b's layers.
-func (b *Build) provision(ctx context.Context, job engine.Job, lender rootfs.Lender) (provisioned, error) {
+func (b *Build) provision(ctx context.Context, job build.Job, lender chroot.Lender) (provisioned, error) {
 	started := time.Now()
 	layers, err := b.embedded(lender).Provision(ctx, job)
 	if err != nil {

@@ -7,16 +7,16 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
-	"github.com/cubeos-app/releases/magefiles/internal/emulator"
-	"github.com/cubeos-app/releases/magefiles/internal/emulator/media"
-	"github.com/cubeos-app/releases/magefiles/internal/emulator/scenarios"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/scenario"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 )
 
 // Boot makes the compressed image and proves that what is in it works: it is
 // unpacked, checked against its build manifest, and put through scenarios.
 func (b *Build) Boot(ctx context.Context) error {
-	chosen, err := scenarios.Named(b.Scenario)
+	chosen, err := scenario.Named(b.Scenario)
 	if err != nil {
 		return err
 	}
@@ -28,7 +28,7 @@ func (b *Build) Boot(ctx context.Context) error {
 		return err
 	}
 	v := b.Recipe.Variables()
-	settings := emulator.Settings{
+	settings := boottest.Settings{
 		Hostname: v.String("hostname"), User: v.String("cubeos_user"),
 		Locale: v.String("locale"), Timezone: v.String("timezone"),
 		UnattendedUpgrades: v.Bool("unattended_upgrades"),
@@ -36,8 +36,8 @@ func (b *Build) Boot(ctx context.Context) error {
 	if err := v.Err(); err != nil {
 		return err
 	}
-	report, err := emulator.Run(ctx, emulator.Options{
-		Artifact: media.Artifact{
+	report, err := boottest.Run(ctx, boottest.Options{
+		Artifact: card.Artifact{
 			XZPath:    b.names.XZ,
 			RawSHA256: manifest.RawImage.SHA256,
 			RawSize:   manifest.RawImage.Size,
@@ -46,7 +46,7 @@ func (b *Build) Boot(ctx context.Context) error {
 		InitFormat: manifest.BaseImage.InitFormat,
 		WorkDir:    filepath.Join(b.dir, "boot"),
 		Scenarios:  chosen,
-		Origin:     scenarios.Operational(),
+		Origin:     scenario.Operational(),
 		Jobs:       b.Jobs,
 		Reporter:   b.Log,
 	})

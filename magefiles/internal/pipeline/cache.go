@@ -13,8 +13,8 @@ import (
 
 	"github.com/docker/go-units"
 
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // DefaultLimit is what the rootfs layers of a few recipes on both profiles
@@ -138,7 +138,7 @@ func VerifyCache(ctx context.Context, o Options) (err error) {
 		return err
 	}
 	defer unlock()
-	store, err := rootfs.Open(filepath.Join(o.Cache, LayersDir), o.Log)
+	store, err := layer.Open(filepath.Join(o.Cache, LayersDir), o.Log)
 	if err != nil {
 		return err
 	}

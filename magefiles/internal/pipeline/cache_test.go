@@ -11,9 +11,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // left is what Clean may find: files of every kind, and one that is not ours.
@@ -122,11 +122,11 @@ func TestFreedIsWhatTheDiskGetsBack(t *testing.T) {
 func TestVerifyCacheSaysWhatItDropped(t *testing.T) {
 	var log bytes.Buffer
 	o := Options{Cache: t.TempDir(), Log: progress.New(&log)}
-	store, err := rootfs.Open(filepath.Join(o.Cache, LayersDir), nil)
+	store, err := layer.Open(filepath.Join(o.Cache, LayersDir), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	tree, err := store.Layer(t.Context(), "key", func(_ context.Context, d rootfs.Draft) error {
+	tree, err := store.Layer(t.Context(), "key", func(_ context.Context, d layer.Draft) error {
 		return errors.Join(d.Title("provisioner 1, x"), os.WriteFile(filepath.Join(d.Tree, "f"), []byte("a"), 0o644))
 	})
 	if err := errors.Join(err, store.Close(), VerifyCache(t.Context(), o)); err != nil {

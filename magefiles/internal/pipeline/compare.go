@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 )
 
 // listed is how many differences an error lists: the first say most.
@@ -19,7 +19,7 @@ func allowed() map[string]string {
 }
 
 // judge returns an error that lists what differs and must not.
-func judge(report func(string, ...any), differences []rootfs.Difference, allowed map[string]string) error {
+func judge(report func(string, ...any), differences []chroot.Difference, allowed map[string]string) error {
 	var bad []string
 	for _, d := range differences {
 		if why, ok := allowed[d.Path]; ok && d.What == "contents" {

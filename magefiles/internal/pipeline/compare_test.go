@@ -7,17 +7,17 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 )
 
 func TestJudgeAllowsContentsOnly(t *testing.T) {
 	const cache = "/var/cache/x"
 	allowed := map[string]string{cache: "it may"}
 	quiet := func(string, ...any) {}
-	if err := judge(quiet, []rootfs.Difference{{Path: cache, What: "contents"}}, allowed); err != nil {
+	if err := judge(quiet, []chroot.Difference{{Path: cache, What: "contents"}}, allowed); err != nil {
 		t.Error(err)
 	}
-	err := judge(quiet, []rootfs.Difference{{Path: cache, What: "mode 600, 644"}, {Path: "/usr/bin/x", What: "contents"}}, allowed)
+	err := judge(quiet, []chroot.Difference{{Path: cache, What: "mode 600, 644"}, {Path: "/usr/bin/x", What: "contents"}}, allowed)
 	for _, want := range []string{"(2)", cache + ": mode", "/usr/bin/x: contents"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
@@ -26,9 +26,9 @@ func TestJudgeAllowsContentsOnly(t *testing.T) {
 }
 
 func TestJudgeListsTheFirst(t *testing.T) {
-	var many []rootfs.Difference
+	var many []chroot.Difference
 	for i := range listed + 5 {
-		many = append(many, rootfs.Difference{Path: fmt.Sprint("/", i), What: "contents"})
+		many = append(many, chroot.Difference{Path: fmt.Sprint("/", i), What: "contents"})
 	}
 	err := judge(t.Logf, many, nil)
 	if err == nil || !strings.Contains(err.Error(), "files that differ (45):\n/0: contents\n") || !strings.HasSuffix(err.Error(), "/39: contents\nand 5 more") {

@@ -5,15 +5,15 @@ import (
 	"errors"
 	"path/filepath"
 
-	"github.com/cubeos-app/releases/magefiles/internal/container"
 	"github.com/cubeos-app/releases/magefiles/internal/lab"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // ContainerImages saves the services' images as archives into the profile's
 // directory below docker-images/.
 func (b *Build) ContainerImages(ctx context.Context) error {
-	o := container.Options{
+	o := containerimage.Options{
 		ListFile: filepath.Join(b.Root, "skopeo", "images.txt"),
 		Dir:      filepath.Join(b.Root, b.values.containerImages),
 		CacheDir: filepath.Join(b.downloads, "blobs"),
@@ -22,7 +22,7 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 		Locked:   b.Locked,
 		Reporter: b.Log,
 	}
-	entries, err := container.ReadList(o.ListFile)
+	entries, err := containerimage.ReadList(o.ListFile)
 	if err != nil {
 		return err
 	}
@@ -36,11 +36,11 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 	} else {
 		o.LockFile = filepath.Join(b.Root, "skopeo", "images.lock")
 	}
-	inputs, err := container.InputsDigest(o)
+	inputs, err := containerimage.InputsDigest(o)
 	if err != nil {
 		return err
 	}
-	outputs := []string{b.savedLock(), filepath.Join(o.Dir, container.SumsFile), filepath.Join(o.Dir, container.EnvFile)}
+	outputs := []string{b.savedLock(), filepath.Join(o.Dir, containerimage.SumsFile), filepath.Join(o.Dir, containerimage.EnvFile)}
 	for _, e := range entries {
 		outputs = append(outputs, filepath.Join(o.Dir, e.Name+".tar"))
 	}
@@ -67,22 +67,22 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 	})
 }
 
-func (b *Build) download(ctx context.Context, o container.Options) error {
-	result, err := container.Download(ctx, o)
+func (b *Build) download(ctx context.Context, o containerimage.Options) error {
+	result, err := containerimage.Download(ctx, o)
 	if err != nil {
 		return err
 	}
 	if o.LockFile != "" && result.LockChanged {
-		if err := container.WriteLock(o.LockFile, result.Lock); err != nil {
+		if err := containerimage.WriteLock(o.LockFile, result.Lock); err != nil {
 			return err
 		}
 		b.Log.Printf("%s has new digests: commit it, so that the next build pulls the same images", o.LockFile)
 	}
-	var saved []container.Locked
+	var saved []containerimage.Locked
 	for _, img := range result.Images {
 		saved = append(saved, img.Locked)
 	}
-	return container.WriteLock(b.savedLock(), saved)
+	return containerimage.WriteLock(b.savedLock(), saved)
 }
 
 // savedLock is the file that says which digests were saved, pinned or not.

@@ -8,9 +8,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cubeos-app/releases/magefiles/internal/container"
-	"github.com/cubeos-app/releases/magefiles/internal/engine"
-	"github.com/cubeos-app/releases/magefiles/internal/engine/packer"
+	"github.com/cubeos-app/releases/magefiles/internal/build"
+	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
+	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
+	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
 )
 
 // The engines that can run the recipe.
@@ -36,8 +37,8 @@ func (b *Build) checkBuilder() error {
 }
 
 // imageInputs is what the image is made from.
-func (b *Build) imageInputs(job engine.Job) (map[string]string, error) {
-	inputs, err := engine.Inputs(job)
+func (b *Build) imageInputs(job build.Job) (map[string]string, error) {
+	inputs, err := embedded.Inputs(job)
 	if err != nil || b.Engine == EmbeddedEngine {
 		return inputs, err
 	}
@@ -51,7 +52,7 @@ func (b *Build) imageInputs(job engine.Job) (map[string]string, error) {
 }
 
 // engine returns the engine that was chosen.
-func (b *Build) engine(ctx context.Context) (engine.Engine, error) {
+func (b *Build) engine(ctx context.Context) (build.Engine, error) {
 	if b.Engine == EmbeddedEngine {
 		lender, err := b.native(ctx)
 		return b.embedded(lender), err
@@ -74,14 +75,14 @@ func (b *Build) builderLock() string { return filepath.Join(b.Root, "packer", "b
 // builder is the container image that Packer comes in.
 func (b *Build) builder() (packer.Builder, error) {
 	list := filepath.Join(b.Root, "packer", "builder.txt")
-	entries, err := container.ReadList(list)
+	entries, err := containerimage.ReadList(list)
 	if err != nil {
 		return packer.Builder{}, err
 	}
 	if len(entries) != 1 {
 		return packer.Builder{}, fmt.Errorf("%s has to name one image, not %d", list, len(entries))
 	}
-	locked, err := container.ReadLock(b.builderLock())
+	locked, err := containerimage.ReadLock(b.builderLock())
 	if err != nil {
 		return packer.Builder{}, err
 	}
@@ -99,10 +100,10 @@ func (b *Build) builder() (packer.Builder, error) {
 
 // pinBuilder keeps the digest that a tag stood for.
 func (b *Build) pinBuilder(digest string) error {
-	entries, err := container.ReadList(filepath.Join(b.Root, "packer", "builder.txt"))
+	entries, err := containerimage.ReadList(filepath.Join(b.Root, "packer", "builder.txt"))
 	if err != nil {
 		return err
 	}
 	b.Log.Printf("%s has a new digest: commit it, so that the next build uses the same builder", b.builderLock())
-	return container.WriteLock(b.builderLock(), []container.Locked{{Entry: entries[0], Digest: digest}})
+	return containerimage.WriteLock(b.builderLock(), []containerimage.Locked{{Entry: entries[0], Digest: digest}})
 }

@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cubeos-app/releases/magefiles/internal/engine/packer"
+	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
 )
 
 func TestAnUnknownEngineIsRefusedBeforeAnyWork(t *testing.T) {
@@ -17,7 +17,7 @@ func TestAnUnknownEngineIsRefusedBeforeAnyWork(t *testing.T) {
 }
 
 func TestTheBuilderIsPinnedOnce(t *testing.T) {
-	b := build(t, "lab", "1.2.3")
+	b := newBuild(t, "lab", "1.2.3")
 	b.Root = t.TempDir()
 	list := filepath.Join(b.Root, "packer", "builder.txt")
 	const reference = "docker.io/mkaczanowski/packer-builder-arm:1.0.9"
@@ -54,7 +54,7 @@ func TestTheBuilderIsPinnedOnce(t *testing.T) {
 }
 
 func TestTheRepositoryNamesABuilder(t *testing.T) {
-	b := build(t, "lab", "1.2.3")
+	b := newBuild(t, "lab", "1.2.3")
 	b.Root = filepath.Join("..", "..", "..")
 	if got, err := b.builder(); err != nil || !strings.Contains(got.Reference, "/packer-builder-arm:") {
 		t.Errorf("got %v, %v", got, err)

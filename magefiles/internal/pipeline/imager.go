@@ -6,8 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
-	"github.com/cubeos-app/releases/magefiles/internal/imager"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/release/imagerlist"
 )
 
 // Imager makes the compressed image and puts it into the list that Raspberry
@@ -29,14 +29,14 @@ func (b *Build) Imager(ctx context.Context) error {
 	}
 	base := strings.ReplaceAll(b.values.releaseURL, "{version}", b.Version)
 	listing := b.listing()
-	if listing.URL, err = imager.DownloadURL(base, manifest.Compressed.Name); err != nil {
+	if listing.URL, err = imagerlist.DownloadURL(base, manifest.Compressed.Name); err != nil {
 		return err
 	}
-	if listing.BlockMapURL, err = imager.DownloadURL(base, manifest.BlockMap.Name); err != nil {
+	if listing.BlockMapURL, err = imagerlist.DownloadURL(base, manifest.BlockMap.Name); err != nil {
 		return err
 	}
 	list := filepath.Join(b.Root, "rpi-imager.json")
-	if _, err := imager.Release(list, manifest, listing); err != nil {
+	if _, err := imagerlist.Release(list, manifest, listing); err != nil {
 		return fmt.Errorf("updating %s: %w", list, err)
 	}
 	b.Log.Printf("%s offers %s: commit it once the files are at %s", list, manifest.Compressed.Name, base)
@@ -45,22 +45,22 @@ func (b *Build) Imager(ctx context.Context) error {
 
 func (b *Build) trial(manifest artifact.Manifest) (err error) {
 	listing := b.listing()
-	if listing.URL, err = imager.FileURL(b.names.XZ); err != nil {
+	if listing.URL, err = imagerlist.FileURL(b.names.XZ); err != nil {
 		return err
 	}
-	if listing.BlockMapURL, err = imager.FileURL(b.names.BlockMap); err != nil {
+	if listing.BlockMapURL, err = imagerlist.FileURL(b.names.BlockMap); err != nil {
 		return err
 	}
 	list := filepath.Join(b.dir, "rpi-imager.json")
-	if _, err := imager.Trial(list, manifest, listing); err != nil {
+	if _, err := imagerlist.Trial(list, manifest, listing); err != nil {
 		return fmt.Errorf("updating %s: %w", list, err)
 	}
 	b.Log.Printf("%s offers %s to Raspberry Pi Imager on this machine: rpi-imager --repo %s", list, manifest.Compressed.Name, list)
 	return nil
 }
 
-func (b *Build) listing() imager.Listing {
-	return imager.Listing{
+func (b *Build) listing() imagerlist.Listing {
+	return imagerlist.Listing{
 		Name:        b.values.imagerName,
 		Description: b.values.imagerDescription,
 		Icon:        b.values.imagerIcon,

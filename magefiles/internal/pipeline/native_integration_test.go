@@ -10,22 +10,22 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cubeos-app/releases/magefiles/internal/assist"
-	"github.com/cubeos-app/releases/magefiles/internal/debian"
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
+	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // A mirror that has nothing for amd64 makes a build slower, and no more.
 func TestNoNativeProgramsToBeHad(t *testing.T) {
-	if !assist.Supported() {
+	if !native.Supported() {
 		t.Skip("lending is for amd64 build machines")
 	}
 	mirror := httptest.NewServer(http.NotFoundHandler())
 	defer mirror.Close()
 	var out bytes.Buffer
 	log := progress.New(&out)
-	store, err := rootfs.Open(filepath.Join(t.TempDir(), "layers"), log)
+	store, err := layer.Open(filepath.Join(t.TempDir(), "layers"), log)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,19 +15,19 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
-	"github.com/cubeos-app/releases/magefiles/internal/assist"
-	"github.com/cubeos-app/releases/magefiles/internal/debian"
-	"github.com/cubeos-app/releases/magefiles/internal/emulator/scenarios"
-	"github.com/cubeos-app/releases/magefiles/internal/engine"
-	"github.com/cubeos-app/releases/magefiles/internal/engine/packer"
-	"github.com/cubeos-app/releases/magefiles/internal/host"
-	"github.com/cubeos-app/releases/magefiles/internal/process"
-	"github.com/cubeos-app/releases/magefiles/internal/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/scenario"
+	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
+	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
-	"github.com/cubeos-app/releases/magefiles/internal/timing"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
 // Options are what a person can choose. Empty fields have defaults.
@@ -66,9 +66,9 @@ type Build struct {
 	names     artifact.Names // paths in dir
 	values    values
 	stages    stage.Runner
-	store     *rootfs.Store
+	store     *layer.Store
 	archives  *debian.Archives
-	lender    *assist.Kit
+	lender    *native.Kit
 	unlock    []func() error
 
 	refreshedBase, refreshedImage bool // what Refresh asks for is under way or done
@@ -95,8 +95,8 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 	if err := checkEngine(o.Engine); err != nil {
 		return nil, err
 	}
-	o.Scenario = cmp.Or(o.Scenario, scenarios.Operational().Name)
-	if _, err := scenarios.Named(o.Scenario); err != nil {
+	o.Scenario = cmp.Or(o.Scenario, scenario.Operational().Name)
+	if _, err := scenario.Named(o.Scenario); err != nil {
 		return nil, err
 	}
 	b := &Build{Options: o, dir: filepath.Join(o.Root, "build"), downloads: o.Cache}
@@ -113,7 +113,7 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 	}
 	// Whether the cache can be used shows at once; that it stays is sure only
 	// once it is locked.
-	if _, err := rootfs.Open(filepath.Join(o.Cache, LayersDir), o.Log); err != nil {
+	if _, err := layer.Open(filepath.Join(o.Cache, LayersDir), o.Log); err != nil {
 		return nil, err
 	}
 	if err := b.prepareMachine(ctx, groups); err != nil {
@@ -146,10 +146,10 @@ func (b *Build) lock(ctx context.Context) error {
 		return err
 	}
 	b.unlock = append(b.unlock, unlock)
-	if b.store, err = rootfs.Open(filepath.Join(b.Cache, LayersDir), b.Log); err != nil {
+	if b.store, err = layer.Open(filepath.Join(b.Cache, LayersDir), b.Log); err != nil {
 		return err
 	}
-	if b.Refresh == engine.RefreshBase {
+	if b.Refresh == embedded.RefreshBase {
 		// The native programs too: they have to be of the base image's versions.
 		b.store = b.store.Fresh()
 	}
@@ -263,7 +263,7 @@ func (b *Build) load() error {
 		imagerIcon:        v.String("imager_icon"),
 		imagerWebsite:     v.String("imager_website"),
 	}
-	return errors.Join(v.Err(), r.CheckFiles(b.values.containerImages), checkPaths(r, b.names), engine.CheckRefresh(r, b.Refresh), b.checkBuilder())
+	return errors.Join(v.Err(), r.CheckFiles(b.values.containerImages), checkPaths(r, b.names), embedded.CheckRefresh(r, b.Refresh), b.checkBuilder())
 }
 
 // What a build writes, measured for both profiles and rounded up generously:

@@ -8,10 +8,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 )
 
-func build(t *testing.T, profile, version string) *Build {
+func newBuild(t *testing.T, profile, version string) *Build {
 	t.Helper()
 	names, err := artifact.NamesFor(profile, version)
 	if err != nil {
@@ -32,7 +32,7 @@ func TestOnlySupersededDevelopmentBuildsAreDropped(t *testing.T) {
 		"cubeos-0.0.0-dev+gaaaaaaaaaaaa-arm64.img.xz",
 		"cubeos-1.2.4-dev.3+gaaaaaaaaaaaa.dirty-arm64.manifest.json",
 	}
-	b := build(t, "pios", "0.0.0-dev+gbbbbbbbbbbbb")
+	b := newBuild(t, "pios", "0.0.0-dev+gbbbbbbbbbbbb")
 	for _, name := range append(kept, dropped...) {
 		if err := os.WriteFile(filepath.Join(b.dir, name), nil, 0o644); err != nil {
 			t.Fatal(err)
@@ -55,7 +55,7 @@ func TestOnlySupersededDevelopmentBuildsAreDropped(t *testing.T) {
 }
 
 func TestReleaseRefusesBeforeAnyWork(t *testing.T) {
-	b := build(t, "lab", "1.2.3")
+	b := newBuild(t, "lab", "1.2.3")
 	b.Dirty = true
 	err := b.Release(t.Context())
 	for _, want := range []string{"lab are never released", "not committed"} {
@@ -66,7 +66,7 @@ func TestReleaseRefusesBeforeAnyWork(t *testing.T) {
 }
 
 func TestSweepRemovesOnlyHalfMadeFiles(t *testing.T) {
-	b := build(t, "pios", "1.2.3")
+	b := newBuild(t, "pios", "1.2.3")
 	for _, name := range []string{"x.img", "x.img.partial", "x.img.view/root/file"} {
 		path := filepath.Join(b.dir, name)
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

@@ -9,12 +9,12 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
-	"github.com/cubeos-app/releases/magefiles/internal/assist"
-	"github.com/cubeos-app/releases/magefiles/internal/disk"
-	"github.com/cubeos-app/releases/magefiles/internal/engine"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // Reproducible builds the image twice, each time from nothing but downloads,
@@ -39,7 +39,7 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 	if b.values.kind != "bootstrap" {
 		return fmt.Errorf("the base image of the profile %s is not made here, so it cannot be made anew", b.Profile)
 	}
-	if assist.Supported() {
+	if native.Supported() {
 		if _, err := b.lenderToJudge(ctx); err != nil {
 			return err
 		}
@@ -49,19 +49,19 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.remove()) }()
-	b.Refresh, b.store = engine.RefreshBase, b.store.Fresh()
+	b.Refresh, b.store = embedded.RefreshBase, b.store.Fresh()
 	if err := b.stages.Forget("container-images"); err != nil {
 		return err
 	}
-	native, err := b.reproducible(ctx, s, b)
+	natively, err := b.reproducible(ctx, s, b)
 	if err != nil {
 		return err
 	}
-	if !assist.Supported() {
+	if !native.Supported() {
 		b.Log.Printf("on this machine no programs are lent, so native and emulated cannot be compared")
 		return nil
 	}
-	return b.sameEmulated(ctx, native, s)
+	return b.sameEmulated(ctx, natively, s)
 }
 
 // reproducible compares second, which finds nothing built before, with a build
@@ -149,17 +149,17 @@ func (b *Build) sameArtifacts(ctx context.Context, first, second *Build) error {
 
 // explain returns an error that says where two images differ.
 func (b *Build) explain(ctx context.Context, first, second, dir string) error {
-	var manifests [2]rootfs.Manifest
+	var manifests [2]chroot.Manifest
 	for i, img := range []string{first, second} {
 		mounts := filepath.Join(dir, fmt.Sprint("files-", i+1))
 		if err := os.Mkdir(mounts, 0o755); err != nil {
 			return err
 		}
-		files, err := disk.OpenFiles(ctx, img, mounts)
+		files, err := diskimage.OpenFiles(ctx, img, mounts)
 		if err != nil {
 			return err
 		}
-		if manifests[i], err = rootfs.ReadManifest(ctx, files); err != nil {
+		if manifests[i], err = chroot.ReadManifest(ctx, files); err != nil {
 			return err
 		}
 	}
@@ -170,7 +170,7 @@ func (b *Build) explain(ctx context.Context, first, second, dir string) error {
 	if err != nil {
 		return err
 	}
-	where, err := disk.Locate(ctx, first, offset)
+	where, err := diskimage.Locate(ctx, first, offset)
 	return errors.Join(fmt.Errorf("the two builds hold the same files, but from byte %d on they differ: %s", offset, where), err)
 }
 

@@ -8,10 +8,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cubeos-app/releases/magefiles/internal/disk"
-	"github.com/cubeos-app/releases/magefiles/internal/disk/disktest"
-	"github.com/cubeos-app/releases/magefiles/internal/process"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage/diskimagetest"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 // smallImage packs a tree that script fills.
@@ -25,12 +25,12 @@ find . -exec touch -hd @1600000000 {} +`, "sh", tree)
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	view, err := rootfs.NewView([]string{tree}, filepath.Join(dir, "view"))
+	view, err := chroot.NewView([]string{tree}, filepath.Join(dir, "view"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	img := filepath.Join(dir, "x.img")
-	err = disk.Pack(t.Context(), disktest.Layout(), view, img)
+	err = diskimage.Pack(t.Context(), diskimagetest.Layout(), view, img)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/assist"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
 )
 
 // Sameness runs the recipe twice, with native programs lent and wholly
@@ -43,8 +43,8 @@ func (b *Build) Sameness(ctx context.Context) (err error) {
 }
 
 // lenderToJudge is native where there has to be something to lend.
-func (b *Build) lenderToJudge(ctx context.Context) (rootfs.Lender, error) {
-	if !assist.Supported() {
+func (b *Build) lenderToJudge(ctx context.Context) (chroot.Lender, error) {
+	if !native.Supported() {
 		return nil, errors.New("on this machine nothing is lent, so there is nothing to compare")
 	}
 	lender, err := b.native(ctx)
@@ -64,7 +64,7 @@ func (b *Build) sameEmulated(ctx context.Context, native provisioned, s *scratch
 	if err != nil {
 		return err
 	}
-	var manifests []rootfs.Manifest
+	var manifests []chroot.Manifest
 	for i, p := range []provisioned{native, emulated} {
 		m, err := readLayers(ctx, p.layers, filepath.Join(s.dir, fmt.Sprint("view-", i+1)))
 		if err != nil {
@@ -81,11 +81,11 @@ func (b *Build) sameEmulated(ctx context.Context, native provisioned, s *scratch
 	return nil
 }
 
-func readLayers(ctx context.Context, layers []string, dir string) (rootfs.Manifest, error) {
-	view, err := rootfs.NewView(layers, dir)
+func readLayers(ctx context.Context, layers []string, dir string) (chroot.Manifest, error) {
+	view, err := chroot.NewView(layers, dir)
 	if err != nil {
 		return nil, err
 	}
-	m, err := rootfs.ReadManifest(ctx, view)
+	m, err := chroot.ReadManifest(ctx, view)
 	return m, errors.Join(err, view.Close())
 }

@@ -11,35 +11,37 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/cubeos-app/releases/magefiles/internal/artifact"
-	"github.com/cubeos-app/releases/magefiles/internal/assist"
-	"github.com/cubeos-app/releases/magefiles/internal/base"
-	"github.com/cubeos-app/releases/magefiles/internal/container"
-	"github.com/cubeos-app/releases/magefiles/internal/disk"
-	"github.com/cubeos-app/releases/magefiles/internal/engine"
+	"github.com/cubeos-app/releases/magefiles/internal/build"
+	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
-	"github.com/cubeos-app/releases/magefiles/internal/rootfs"
-	"github.com/cubeos-app/releases/magefiles/internal/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/source/baseimage"
+	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // Base brings the base image into the cache.
-func (b *Build) Base(ctx context.Context) (base.Image, error) {
+func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 	if b.values.kind == "bootstrap" {
-		debian, dir := base.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, filepath.Join(b.Cache, "base")
-		if b.Refresh == engine.RefreshBase && !b.refreshedBase {
-			if err := base.Forget(ctx, debian, dir, b.Log); err != nil {
-				return base.Image{}, err
+		debian, dir := baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, filepath.Join(b.Cache, "base")
+		if b.Refresh == embedded.RefreshBase && !b.refreshedBase {
+			if err := baseimage.Forget(ctx, debian, dir, b.Log); err != nil {
+				return baseimage.Image{}, err
 			}
 			b.refreshedBase = true
 		}
-		return base.Bootstrap(ctx, debian, base.Tools{Store: b.store, Lender: b.nativeOf, Archives: b.archives}, dir, b.Log)
+		return baseimage.Bootstrap(ctx, debian, baseimage.Tools{Store: b.store, Lender: b.nativeOf, Archives: b.archives}, dir, b.Log)
 	}
-	return base.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
+	return baseimage.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
 }
 
 // nativeOf is native for layers whose packages come from the mirror as it is now.
 // Programs that were fetched when it had other versions are fetched again.
-func (b *Build) nativeOf(ctx context.Context, layers []string) (rootfs.Lender, error) {
+func (b *Build) nativeOf(ctx context.Context, layers []string) (chroot.Lender, error) {
 	lender, err := b.native(ctx)
 	if lender == nil || err != nil || layers == nil {
 		return lender, err
@@ -53,16 +55,16 @@ func (b *Build) nativeOf(ctx context.Context, layers []string) (rootfs.Lender, e
 
 // native returns what lends the chroot this machine's own programs, nil where
 // there is nothing to lend. Without it a build is only slower.
-func (b *Build) native(ctx context.Context) (rootfs.Lender, error) {
+func (b *Build) native(ctx context.Context) (chroot.Lender, error) {
 	return b.nativeFrom(ctx, b.store)
 }
 
-func (b *Build) nativeFrom(ctx context.Context, store *rootfs.Store) (rootfs.Lender, error) {
-	if b.Emulate || !assist.Supported() {
+func (b *Build) nativeFrom(ctx context.Context, store *layer.Store) (chroot.Lender, error) {
+	if b.Emulate || !native.Supported() {
 		return nil, nil
 	}
 	if b.lender == nil {
-		kit, err := assist.Prepare(ctx, b.values.suite, b.values.mirror, store, b.archives, b.Log)
+		kit, err := native.Prepare(ctx, b.values.suite, b.values.mirror, store, b.archives, b.Log)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
@@ -111,7 +113,7 @@ func (b *Build) Image(ctx context.Context) error {
 }
 
 // ingredients brings the container images and the base image, at the same time.
-func (b *Build) ingredients(ctx context.Context) (job engine.Job, err error) {
+func (b *Build) ingredients(ctx context.Context) (job build.Job, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.ContainerImages(ctx) })
 	g.Go(func() (err error) {
@@ -129,13 +131,13 @@ func (b *Build) ingredients(ctx context.Context) (job engine.Job, err error) {
 	return job, g.Wait()
 }
 
-func (b *Build) embedded(lender rootfs.Lender) engine.Embedded {
-	return engine.Embedded{Store: b.store, Lender: lender, Archives: b.archives, Refresh: b.Refresh, Log: b.Log}
+func (b *Build) embedded(lender chroot.Lender) embedded.Engine {
+	return embedded.Engine{Store: b.store, Lender: lender, Archives: b.archives, Refresh: b.Refresh, Log: b.Log}
 }
 
-func (b *Build) job(ctx context.Context) (engine.Job, error) {
+func (b *Build) job(ctx context.Context) (build.Job, error) {
 	img, err := b.Base(ctx)
-	return engine.Job{
+	return build.Job{
 		Recipe:   b.Recipe,
 		Base:     img,
 		Image:    b.names.Image,
@@ -173,7 +175,7 @@ func (b *Build) compress(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	occupied, err := disk.Occupied(ctx, b.names.Image, info.Size())
+	occupied, err := diskimage.Occupied(ctx, b.names.Image, info.Size())
 	if err != nil {
 		return err
 	}
@@ -216,7 +218,7 @@ func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.
 	if err != nil {
 		return artifact.Manifest{}, err
 	}
-	locked, err := container.ReadLock(b.savedLock())
+	locked, err := containerimage.ReadLock(b.savedLock())
 	if err != nil {
 		return artifact.Manifest{}, err
 	}
@@ -247,7 +249,7 @@ func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.
 
 func (b *Build) partitionTable(ctx context.Context) (artifact.PartitionTable, error) {
 	var summary artifact.PartitionTable
-	table, err := disk.Read(ctx, b.names.Image)
+	table, err := diskimage.Read(ctx, b.names.Image)
 	if err != nil {
 		return summary, err
 	}
@@ -255,8 +257,8 @@ func (b *Build) partitionTable(ctx context.Context) (artifact.PartitionTable, er
 	if err != nil {
 		return summary, err
 	}
-	fat, fatErr := disk.ReadFAT(ctx, b.names.Image, boot)
-	ext4, ext4Err := disk.ReadExt4(ctx, b.names.Image, root)
+	fat, fatErr := diskimage.ReadFAT(ctx, b.names.Image, boot)
+	ext4, ext4Err := diskimage.ReadExt4(ctx, b.names.Image, root)
 	if err := errors.Join(fatErr, ext4Err); err != nil {
 		return summary, err
 	}

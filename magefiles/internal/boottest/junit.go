@@ -1,0 +1,83 @@
+package boottest
+
+import (
+	"encoding/xml"
+	"fmt"
+	"time"
+)
+
+type junitSuites struct {
+	XMLName  xml.Name     `xml:"testsuites"`
+	Name     string       `xml:"name,attr"`
+	Tests    int          `xml:"tests,attr"`
+	Failures int          `xml:"failures,attr"`
+	Skipped  int          `xml:"skipped,attr"`
+	Time     string       `xml:"time,attr"`
+	Suites   []junitSuite `xml:"testsuite"`
+}
+
+type junitSuite struct {
+	Name     string      `xml:"name,attr"`
+	Tests    int         `xml:"tests,attr"`
+	Failures int         `xml:"failures,attr"`
+	Skipped  int         `xml:"skipped,attr"`
+	Time     string      `xml:"time,attr"`
+	Stamp    string      `xml:"timestamp,attr"`
+	Cases    []junitCase `xml:"testcase"`
+}
+
+type junitCase struct {
+	Class   string        `xml:"classname,attr"`
+	Name    string        `xml:"name,attr"`
+	Time    string        `xml:"time,attr"`
+	Failure *junitFailure `xml:"failure"`
+	Skipped *junitSkipped `xml:"skipped"`
+	Out     string        `xml:"system-out,omitempty"`
+}
+
+type junitSkipped struct {
+	Message string `xml:"message,attr,omitempty"`
+}
+
+type junitFailure struct {
+	Message string `xml:"message,attr"`
+	Text    string `xml:",chardata"`
+}
+
+// writeJUnit writes the report in the form that GitLab shows in a merge request:
+// a suite a scenario, a case a check.
+func (r *Report) writeJUnit(path string) error {
+	all := r.all()
+	suites := junitSuites{
+		Name: "boot proof", Tests: len(all), Failures: count(all, Failed), Skipped: count(all, Skipped), Time: seconds(r.Took),
+	}
+	for _, o := range r.Scenarios {
+		suites.Suites = append(suites.Suites, o.junit())
+	}
+	b, err := xml.MarshalIndent(suites, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append([]byte(xml.Header), append(b, '\n')...))
+}
+
+func (o *Outcome) junit() junitSuite {
+	all := o.all()
+	suite := junitSuite{
+		Name: o.Scenario, Tests: len(all), Failures: count(all, Failed), Skipped: count(all, Skipped),
+		Time: seconds(o.Took), Stamp: o.Started.UTC().Format("2006-01-02T15:04:05"),
+	}
+	for _, res := range all {
+		c := junitCase{Class: o.Scenario + "." + res.Phase, Name: res.Check + ": " + res.Asserts, Time: seconds(res.Took), Out: res.Seen}
+		switch res.Status {
+		case Failed:
+			c.Failure = &junitFailure{Message: shorten(res.Error), Text: res.Error}
+		case Skipped:
+			c.Skipped = &junitSkipped{Message: o.Unavailable}
+		}
+		suite.Cases = append(suite.Cases, c)
+	}
+	return suite
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.3f", d.Seconds()) }

@@ -1,0 +1,210 @@
+package machine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
+)
+
+// afterTrouble is how long the console is still followed after it has shown
+// trouble, so that the lines which explain it are there too.
+const afterTrouble = 2 * time.Second
+
+// Options are what the caller of Start wants to see and how it logs in.
+type Options struct {
+	ConsoleLog string            // a file that gets all the console prints, added to its end
+	Follow     func(line string) // called for every console line; must not block
+	Login      Login
+}
+
+// Machine is a running QEMU.
+type Machine struct {
+	Spec    Spec // as started: every forward has its host port
+	Console *Console
+
+	ctx     context.Context
+	fail    context.CancelCauseFunc
+	stop    context.CancelFunc
+	done    chan struct{}
+	exit    error
+	log     *os.File
+	guest   *guest
+	allowed atomic.Int64 // boots that are expected
+	leaving atomic.Bool  // QEMU's end is expected
+	close   sync.Once
+}
+
+// Start starts the machine. When ctx ends, or this process does, QEMU ends too.
+// Close must be called.
+func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
+	forwards, err := choosePorts(spec.Forwards)
+	if err != nil {
+		return nil, err
+	}
+	spec.Forwards = forwards
+	log, err := os.OpenFile(opts.ConsoleLog, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("opening the console log: %w", err)
+	}
+	if err := os.RemoveAll(filepath.Join(spec.Dir, qmpSocket)); err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	m := &Machine{Spec: spec, done: make(chan struct{}), log: log, guest: newGuest(opts.Login)}
+	if spec.Memory == "" {
+		m.allowed.Store(1)
+	}
+	m.ctx, m.fail = context.WithCancelCause(ctx)
+	// The guest failing must not end QEMU: its console and its disk are wanted.
+	procCtx, stop := context.WithCancel(ctx)
+	m.stop = stop
+	m.Console = &Console{
+		log: log, follow: opts.Follow,
+		trouble: func(meaning string) {
+			time.AfterFunc(afterTrouble, func() { m.fail(m.withConsole(errors.New(meaning))) })
+		},
+		booting: func(n int) {
+			if int64(n) > m.allowed.Load() {
+				time.AfterFunc(afterTrouble, func() {
+					m.fail(m.withConsole(errors.New("the guest restarted although nothing had asked it to")))
+				})
+			}
+		},
+	}
+	go func() {
+		defer close(m.done)
+		m.exit = process.Cmd{Argv: Argv(spec), Dir: spec.Dir, Stdout: m.Console}.Run(procCtx)
+		if m.leaving.Load() {
+			m.fail(errors.New("the machine is off"))
+			return
+		}
+		m.fail(m.withConsole(fmt.Errorf("QEMU ended: %w", orClean(m.exit))))
+	}()
+	if err := m.prepare(ctx); err != nil {
+		return nil, errors.Join(err, m.Close())
+	}
+	return m, nil
+}
+
+func orClean(err error) error {
+	if err == nil {
+		return errors.New("the guest powered off although nothing had asked it to")
+	}
+	return err
+}
+
+func (m *Machine) withConsole(err error) error {
+	lines := m.Console.Last(15)
+	if len(lines) == 0 {
+		return fmt.Errorf("%w; the console printed nothing", err)
+	}
+	return fmt.Errorf("%w; the console's last lines (all are in %s):\n    %s", err, m.log.Name(), strings.Join(lines, "\n    "))
+}
+
+// Context ends, with the reason as its cause, as soon as the machine is known to
+// be of no more use: QEMU ended, the kernel panicked, the boot stopped in an
+// emergency shell. Every wait for the guest should be under it.
+func (m *Machine) Context() context.Context { return m.ctx }
+
+// Within returns a context for one wait: it ends with ctx, after d, or with the
+// machine.
+func (m *Machine) Within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return Within(ctx, m.ctx, d)
+}
+
+// Within returns a context that ends with ctx, with alive, or after d; its cause
+// says which it was.
+func Within(ctx, alive context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithTimeoutCause(ctx, d, fmt.Errorf("not within %s", d))
+	ctx, fail := context.WithCancelCause(ctx)
+	detach := context.AfterFunc(alive, func() { fail(context.Cause(alive)) })
+	return ctx, func() { detach(); fail(nil); cancel() }
+}
+
+// Reset is the reset button: the guest gets no chance to write anything.
+func (m *Machine) Reset(ctx context.Context) error {
+	m.allowed.Add(1)
+	m.guest.disconnect()
+	_, err := monitor(ctx, m.Spec.Dir, "system_reset", nil)
+	return err
+}
+
+// AllowRestart says that the guest may restart once more by itself, and returns
+// what waits for it.
+func (m *Machine) AllowRestart() *Expectation {
+	m.allowed.Add(1)
+	m.guest.disconnect()
+	return m.Console.Expect(bootLine)
+}
+
+// Reboot asks the guest to restart and returns when its kernel starts again.
+func (m *Machine) Reboot(ctx context.Context) error {
+	restarted := m.Console.Expect(bootLine)
+	m.allowed.Add(1)
+	if err := m.leave(ctx, "reboot"); err != nil {
+		return err
+	}
+	if _, err := restarted.Wait(ctx); err != nil {
+		return fmt.Errorf("rebooting: %w", err)
+	}
+	return nil
+}
+
+// PowerOff asks the guest to shut down and returns when the machine is off.
+func (m *Machine) PowerOff(ctx context.Context) error {
+	m.leaving.Store(true)
+	if err := m.leave(ctx, "poweroff"); err != nil {
+		return err
+	}
+	select {
+	case <-m.done:
+		if m.exit != nil {
+			return fmt.Errorf("powering off: %w", m.exit)
+		}
+		return nil
+	case <-ctx.Done():
+		return m.withConsole(fmt.Errorf("waiting for the machine to power off: %w", context.Cause(ctx)))
+	}
+}
+
+// leave asks the guest to go. It may be gone before it has answered.
+func (m *Machine) leave(ctx context.Context, verb string) error {
+	_, err := m.Run(ctx, "systemctl --no-block "+verb)
+	m.guest.disconnect()
+	if errors.As(err, new(*ssh.ExitMissingError)) {
+		return nil
+	}
+	return err
+}
+
+// Close ends QEMU if it still runs: politely, so that the disk keeps what the
+// guest has written, and by force after some seconds. It is safe to call twice.
+func (m *Machine) Close() error {
+	var err error
+	m.close.Do(func() {
+		m.leaving.Store(true)
+		m.guest.disconnect()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), 10*time.Second)
+		defer cancel()
+		if _, quitErr := monitor(ctx, m.Spec.Dir, "quit", nil); quitErr == nil {
+			select {
+			case <-m.done:
+			case <-ctx.Done():
+			}
+		}
+		m.stop()
+		<-m.done
+		m.fail(errors.New("the machine is off"))
+		err = m.log.Close()
+	})
+	return err
+}

@@ -1,0 +1,132 @@
+package machine
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
+)
+
+// GuestAddress is what QEMU's user network gives the guest's eth0, and where it
+// forwards ports to.
+const GuestAddress = "10.0.2.15"
+
+// request is how long the guest may take to answer one request.
+const request = 20 * time.Second
+
+// HTTP asks a forwarded port of the guest for a path and returns the status
+// code. Redirects within the guest are not followed: a 3xx is the answer.
+func (m *Machine) HTTP(ctx context.Context, scheme string, port int, path string) (int, error) {
+	addr, err := m.Addr("tcp", port)
+	if err != nil {
+		return 0, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, request)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+"://"+addr+path, nil)
+	if err != nil {
+		return 0, err
+	}
+	client := http.Client{
+		Transport: &http.Transport{
+			DisableKeepAlives: true, // a connection must not outlive a reboot
+			// A device that was just flashed can only have a certificate of its own.
+			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		return 0, fmt.Errorf("asking port %d of the guest for %s: %w", port, path, err)
+	}
+	defer resp.Body.Close()
+	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)); err != nil {
+		return 0, fmt.Errorf("reading the answer of port %d of the guest: %w", port, err)
+	}
+	return resp.StatusCode, nil
+}
+
+// LookupA asks the guest's DNS server, by udp or tcp, for the IPv4 addresses of
+// a name, and says where it asked from.
+//
+// QEMU's user network drops all UDP of a guest that is kept off the internet,
+// answers to a forwarded port too (udp_input of libslirp). Such a guest is asked
+// over UDP from inside, at the address that the outside would reach.
+func (m *Machine) LookupA(ctx context.Context, proto, name string) (found []string, where string, err error) {
+	query := new(dns.Msg)
+	query.SetQuestion(dns.Fqdn(name), dns.TypeA)
+	ctx, cancel := context.WithTimeout(ctx, request)
+	defer cancel()
+	var reply *dns.Msg
+	if where = "from outside"; proto == "udp" && !m.Spec.Online {
+		where = "from inside"
+		reply, err = m.exchangeInside(ctx, query)
+	} else {
+		reply, err = m.exchange(ctx, proto, query)
+	}
+	if err != nil {
+		return nil, where, fmt.Errorf("asking the guest's DNS (%s) for %s: %w", proto, name, err)
+	}
+	if reply.Rcode != dns.RcodeSuccess {
+		return nil, where, fmt.Errorf("asking the guest's DNS (%s) for %s: it answered %s", proto, name, dns.RcodeToString[reply.Rcode])
+	}
+	for _, rr := range reply.Answer {
+		if a, ok := rr.(*dns.A); ok {
+			found = append(found, a.A.String())
+		}
+	}
+	return found, where, nil
+}
+
+func (m *Machine) exchange(ctx context.Context, proto string, query *dns.Msg) (*dns.Msg, error) {
+	addr, err := m.Addr(proto, 53)
+	if err != nil {
+		return nil, err
+	}
+	client := dns.Client{Net: proto, Timeout: request / 4}
+	reply, _, err := client.ExchangeContext(ctx, query, addr)
+	return reply, err
+}
+
+func (m *Machine) exchangeInside(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
+	packed, err := query.Pack()
+	if err != nil {
+		return nil, err
+	}
+	out, err := m.Run(ctx, exchangeCommand(packed))
+	if err != nil {
+		return nil, err
+	}
+	b, err := hex.DecodeString(strings.Join(strings.Fields(out), ""))
+	if err != nil || len(b) == 0 {
+		return nil, fmt.Errorf("the guest got no answer: %q", out)
+	}
+	reply := new(dns.Msg)
+	if err := reply.Unpack(b); err != nil {
+		return nil, err
+	}
+	if reply.Id != query.Id {
+		return nil, errors.New("the answer is to another question")
+	}
+	return reply, nil
+}
+
+// exchangeCommand sends a datagram to the guest's DNS port and prints the answer
+// in hexadecimal, with nothing but what every Debian has.
+func exchangeCommand(datagram []byte) string {
+	var escaped strings.Builder
+	for _, b := range datagram {
+		fmt.Fprintf(&escaped, `\x%02x`, b)
+	}
+	return process.Quote([]string{"bash", "-c", fmt.Sprintf(
+		`exec 3<>/dev/udp/%s/53 && printf '%s' >&3 && timeout 5 dd bs=4096 count=1 status=none <&3 | od -An -v -tx1`, GuestAddress, escaped.String())})
+}

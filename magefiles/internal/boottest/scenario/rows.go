@@ -1,0 +1,88 @@
+package scenario
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+)
+
+// says asserts what a command of root's prints, white space at the ends aside.
+func says(name, asserts, command, want string) boottest.Check {
+	return boottest.Check{
+		Name: name, Asserts: asserts, Bound: quick,
+		Ask: inGuest(command, func(out string) (string, error) {
+			if out = strings.TrimSpace(out); out != want {
+				return "", fmt.Errorf("it says %q, expected %q", out, want)
+			}
+			return out, nil
+		}),
+	}
+}
+
+// matches asserts that what a command of root's prints matches an expression.
+func matches(name, asserts, command, expression string) boottest.Check {
+	re := regexp.MustCompile(expression)
+	return boottest.Check{
+		Name: name, Asserts: asserts, Bound: quick,
+		Ask: inGuest(command, func(out string) (string, error) {
+			found := re.FindString(out)
+			if !re.MatchString(out) {
+				return "", fmt.Errorf("it says %q, expected %s", out, expression)
+			}
+			return found, nil
+		}),
+	}
+}
+
+// within gives a check another bound.
+func within(bound time.Duration, c boottest.Check) boottest.Check {
+	c.Bound = bound
+	return c
+}
+
+// does is a step: root runs a command, which has to succeed.
+func does(name, command string) boottest.Check {
+	return boottest.Check{
+		Name: name, Asserts: "it can be done", Bound: settle, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) { return s.Run(ctx, command) },
+	}
+}
+
+// plugs is a step: eth0's cable is plugged in or pulled out.
+func plugs(in bool) boottest.Check {
+	name := "cable out"
+	if in {
+		name = "cable in"
+	}
+	return boottest.Check{
+		Name: name, Asserts: "eth0's carrier changes", Bound: quick, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) { return "done", s.SetLink(ctx, in) },
+	}
+}
+
+// cutsPower is a step: the power goes and comes again at once.
+func cutsPower() boottest.Check {
+	return boottest.Check{
+		Name: "power cut", Asserts: "the kernel starts again", Bound: settle, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *boottest.Subject) (_ string, err error) {
+			boots := s.Console.Boots()
+			if err := s.Reset(ctx); err != nil {
+				return "", err
+			}
+			return "the kernel starts again", awaitBoot(ctx, s, boots)
+		},
+	}
+}
+
+func awaitBoot(ctx context.Context, s *boottest.Subject, boots int) error {
+	for s.Console.Boots() == boots {
+		if err := pause(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,226 @@
+package scenario
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
+)
+
+// services are the scenarios of what runs in Docker: its images, its Swarm and
+// the way to it by name.
+func services() []boottest.Scenario {
+	return []boottest.Scenario{
+		{
+			Name: "wizard", About: "the dashboard is what a browser finds at cubeos.cube and 10.42.24.1, the other services at their names",
+			Core: true, From: boottest.Running,
+			Phases: []boottest.Phase{{Name: "names", Checks: named()}},
+		},
+		{
+			Name: "normal-boot-repairs", About: "what was lost of the services since the last boot is made again, and nothing else",
+			Core: true, From: boottest.Running,
+			Phases: []boottest.Phase{
+				{Name: "loss", Checks: []boottest.Check{
+					says("Swarm's certificate", "it is valid for more than five years, whoever switches the device off until then",
+						"openssl x509 -in /var/lib/docker/swarm/certificates/swarm-node.crt -noout -checkend 157680000 >/dev/null && echo valid", "valid"),
+					does("containers lost", "docker rm --force cubeos-hal && docker stop cubeos-pihole"),
+					does("stack lost", "docker stack rm cubeos-dashboard"),
+					does("name lost", forgetName),
+				}},
+				{Name: "repair", Checks: slices.Concat(
+					[]boottest.Check{
+						does("the next boot's work", "systemctl restart cubeos-init.service"),
+						initFinished("normal", bootBound),
+						matches("HAL", "the journal says that it was missing", initLog, "hal is not running: starting it"),
+						matches("Pi-hole", "the journal says that it was stopped", initLog, "pihole is not running: starting it"),
+						matches("dashboard", "the journal says that its stack was lost", initLog, "stack cubeos-dashboard is lost"),
+						matches("name", "the journal says that it leads to its service again", initLog, "http://cubeos.cube leads to port 6011"),
+						says("the rest", "what was not lost was left alone", initLog+" | grep -Ec 'npm is not running|cubeos-api is lost|Swarm initialised|http://api' || true", "0"),
+					},
+					healthy(), named(),
+				)},
+			},
+		},
+		{
+			Name: "archives-damaged-and-missing", About: "a damaged and a missing archive are named, the other services run, and the next boot tries again",
+			From:   boottest.Flashed,
+			Device: boottest.Device{Customise: atBoot(`cd /var/lib/cubeos/images && mkdir -p ../kept && cp hal.tar ../kept/ && mv dashboard.tar ../kept/ && printf damage | dd of=hal.tar bs=1 seek=1000000 conv=notrunc`)},
+			Phases: []boottest.Phase{
+				{Name: "first boot", Checks: []boottest.Check{
+					sshAnswers(), initFailed(),
+					consoleShows("damaged archive", `ERROR: hal: .*hal\.tar is damaged`),
+					consoleShows("missing image", `ERROR: cubeos-dashboard: its image .* is not on this device`),
+					matches("journal", "it names the archive, too", "journalctl --no-pager -u cubeos-docker-preload", `hal: .*hal\.tar is damaged`),
+					says("archives", "the damaged one is kept, the loaded ones are gone", "ls /var/lib/cubeos/images | grep tar$", "hal.tar"),
+					container("pihole"), container("npm"), accessPoint(), resolves("udp"),
+				}},
+				{Name: "mended", Checks: slices.Concat(
+					[]boottest.Check{does("archives put back", "mv /var/lib/cubeos/kept/*.tar /var/lib/cubeos/images/"), reboots(), sshAnswers(), initFinished("first", firstBound)},
+					healthy(), named(), []boottest.Check{archivesGone()},
+				)},
+			},
+		},
+		{
+			Name: "preload-disk-full", About: "an image that finds no room is named with what to do, the others run; with room again, the next boot loads it",
+			From: boottest.Flashed,
+			// 150 MB are enough for the services' images, not for another one of 360 MB.
+			Device: boottest.Device{Customise: atBoot(largeArchive + "\nfallocate -l $(($(stat -f -c '%f * %S' /) - 150000000)) /var/lib/filler")},
+			Phases: []boottest.Phase{
+				{Name: "first boot", Checks: slices.Concat(
+					[]boottest.Check{
+						sshAnswers(), initFinished("first", firstBound),
+						within(settle, consoleShows("message", `ERROR: large: the card is full: .* use a larger card, or delete`)),
+						matches("journal", "it says so, too", "journalctl --no-pager -u cubeos-docker-preload", "large: the card is full"),
+						says("failed unit", "it is the one that loads images", "systemctl --failed --plain --no-legend | cut -d ' ' -f 1", "cubeos-docker-preload.service"),
+						says("archives", "what was not loaded is kept", "ls /var/lib/cubeos/images | grep tar$", "large.tar"),
+					},
+					without(healthy(), systemRunning().Name, noFailedUnit().Name), named(),
+				)},
+				{Name: "room again", Checks: slices.Concat(
+					[]boottest.Check{does("space freed", "rm /var/lib/filler"), reboots(), sshAnswers(), initFinished("normal", firstBound), largeImage()},
+					healthy(), named(), []boottest.Check{archivesGone()},
+				)},
+			},
+		},
+		{
+			Name: "little-memory", About: "an archive of 350 MB loads on a device with 1 GiB of memory",
+			From:   boottest.Flashed,
+			Device: boottest.Device{MemoryMiB: 1024, Customise: atBoot(largeArchive)},
+			Phases: []boottest.Phase{{Name: "first boot", Checks: slices.Concat(
+				[]boottest.Check{
+					sshAnswers(), initFinished("first", firstBound),
+					largeImage(),
+					says("memory", "the kernel had to end no process", "journalctl --no-pager -k | grep -Eic 'out of memory|oom-kill' || true", "0"),
+				},
+				healthy(), []boottest.Check{archivesGone()},
+			)}},
+		},
+		{
+			Name: "docker-fails-once", About: "a Docker that does not start at the first attempt costs nothing",
+			From: boottest.Flashed,
+			Device: boottest.Device{Customise: atBoot(beforeUnit("docker.service",
+				`test -e /run/docker-has-failed || { touch /run/docker-has-failed && exit 1; }`))},
+			Phases: []boottest.Phase{{Name: "first boot", Checks: slices.Concat(
+				[]boottest.Check{
+					sshAnswers(), initFinished("first", firstBound),
+					matches("fault", "Docker has failed to start, once", "systemctl show --property=NRestarts docker.service && journalctl --no-pager -u docker.service", `NRestarts=1\n(.*\n)*.*exit-code`),
+				},
+				healthy(), []boottest.Check{archivesGone()},
+			)}},
+		},
+		{
+			Name: "swarm-corrupted", About: "a Swarm whose state is damaged is made anew, with its secrets and stacks; the data stays",
+			From: boottest.Running,
+			Phases: slices.Concat(
+				[]boottest.Phase{{Name: "before", Checks: []boottest.Check{does("data", "echo precious >/cubeos/data/precious")}}},
+				damagedSwarm("damaged log", "find raft -name '*.wal' -exec dd if=/dev/urandom of={} bs=4k count=64 conv=notrunc \\;"),
+				damagedSwarm("state that can not be read", "echo '{' >docker-state.json"),
+				damagedSwarm("lost certificates", "rm -r certificates"),
+			),
+		},
+	}
+}
+
+// damagedSwarm has the next boot find a damaged Swarm.
+func damagedSwarm(name, damage string) []boottest.Phase {
+	return []boottest.Phase{{Name: name, Checks: slices.Concat(
+		[]boottest.Check{
+			does("damage", "systemctl stop docker.socket docker.service && cd /var/lib/docker/swarm && "+damage+" && sync"),
+			reboots(), sshAnswers(), initFinished("normal", firstBound),
+			matches("message", "the journal says what happened", initLog, "WARNING: .*Swarm.*(damaged|lost)"),
+			says("data", "it is still there", "cat /cubeos/data/precious", "precious"),
+			says("tasks", "no container of the old Swarm is left", "docker ps --all --quiet --filter label=com.docker.swarm.task.id | wc -l", "2"),
+		},
+		healthy(),
+	)}}
+}
+
+const (
+	// initLog is what the last run of the boot scripts has said.
+	initLog = `journalctl --no-pager _SYSTEMD_INVOCATION_ID="$(systemctl show --property=InvocationID --value cubeos-init.service)"`
+
+	// forgetName deletes the proxy host of cubeos.cube, as its owner can.
+	forgetName = `set -eu
+. /cubeos/config/secrets.env
+url=http://127.0.0.1:81/api
+json='Content-Type: application/json'
+token=$(curl -fsS -H "$json" -d "{\"identity\": \"$CUBEOS_NPM_EMAIL\", \"secret\": \"$CUBEOS_NPM_PASSWORD\"}" $url/tokens | jq -r .token)
+id=$(curl -fsS -H "Authorization: Bearer $token" $url/nginx/proxy-hosts | jq '.[] | select(.domain_names == ["cubeos.cube"]).id')
+curl -fsS -X DELETE -H "Authorization: Bearer $token" $url/nginx/proxy-hosts/$id`
+
+	// largeArchive makes an archive of one layer of random bytes, which nothing
+	// can make smaller, as the download of a large image would be.
+	largeArchive = `set -eu
+/usr/local/lib/cubeos/cubeos-grow-root.sh
+mkdir -p /var/tmp/large/root && cd /var/tmp/large
+head -c 360000000 /dev/urandom >root/blob
+tar -cf layer.tar -C root blob && rm -r root
+diff=$(sha256sum layer.tar | cut -d ' ' -f 1)
+printf '{"architecture":"arm64","os":"linux","config":{},"rootfs":{"type":"layers","diff_ids":["sha256:%s"]}}' $diff >config.json
+printf '[{"Config":"config.json","RepoTags":["lab.invalid/large:1"],"Layers":["layer.tar"]}]' >manifest.json
+cd /var/lib/cubeos/images
+tar -cf large.tar -C /var/tmp/large manifest.json config.json layer.tar && rm -r /var/tmp/large
+sha256sum large.tar >>SHA256SUMS
+echo LARGE_IMAGE=lab.invalid/large:1 >>images.env`
+)
+
+// atBoot has cloud-init run a command as root before Docker starts, at the first
+// boot and every later one.
+func atBoot(command string) func(card.Seed) []card.File {
+	return func(user card.Seed) []card.File {
+		files := user.CloudInit()
+		at := slices.IndexFunc(files, func(f card.File) bool { return f.Name == "user-data" })
+		indented := strings.ReplaceAll(command, "\n", "\n    ")
+		files[at].Content = fmt.Appendf(files[at].Content, "bootcmd:\n- - cloud-init-per\n  - once\n  - fault\n  - sh\n  - -c\n  - |\n    %s\n", indented)
+		return files
+	}
+}
+
+// beforeUnit has a unit run a command before it starts.
+func beforeUnit(unit, command string) string {
+	dropIn := "/etc/systemd/system/" + unit + ".d"
+	script := "/usr/local/sbin/before-" + strings.TrimSuffix(unit, ".service")
+	return fmt.Sprintf(`cat >%[1]s <<'END'
+#!/bin/sh
+%[2]s
+END
+chmod 755 %[1]s
+mkdir -p %[3]s
+printf '[Service]\nExecStartPre=%[1]s\n' >%[3]s/fault.conf
+systemctl daemon-reload`, script, command, dropIn)
+}
+
+// named is what each name leads to, asked at the access point's address.
+func named() []boottest.Check {
+	ask := func(name, path, want string) boottest.Check {
+		c := matches("http://"+name, "GET "+path+" is answered by the service it stands for",
+			fmt.Sprintf("curl -sS --max-time 20 --resolve %[1]s:80:%[2]s http://%[1]s%[3]s", name, cubeAddress, path), want)
+		c.Bound = settle
+		return c
+	}
+	return []boottest.Check{
+		ask(cubeAddress, "/", "<title>CubeOS</title>"),
+		ask("cubeos.cube", "/", "<title>CubeOS</title>"),
+		ask("api.cubeos.cube", "/health", `"service":"cubeos-api"`),
+		ask("pihole.cubeos.cube", "/admin/", "<title>Pi-hole</title>"),
+		ask("npm.cubeos.cube", "/", "<title>Nginx Proxy Manager</title>"),
+		ask("unknown.cubeos.cube", "/", "Congratulations"),
+	}
+}
+
+func largeImage() boottest.Check {
+	return matches("large image", "it is there in full", "docker image inspect --format '{{.Size}}' lab.invalid/large:1", "^3[67][0-9]{7}$")
+}
+
+func archivesGone() boottest.Check {
+	return says("archives", "they have given back their space", "find /var/lib/cubeos/images -name '*.tar' | wc -l", "0")
+}
+
+// initFailed is the end of a boot that could not do all it had to.
+func initFailed() boottest.Check {
+	c := says("cubeos-init", "cubeos-init.service has ended and says that it failed", "systemctl show --property=ActiveState --value cubeos-init.service", "failed")
+	c.Bound, c.Vital = firstBound, true
+	return c
+}

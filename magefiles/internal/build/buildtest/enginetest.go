@@ -1,0 +1,48 @@
+// Package buildtest provides base images for tests of the engines.
+package buildtest
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/chroottest"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage/diskimagetest"
+	"github.com/cubeos-app/releases/magefiles/internal/source/baseimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
+)
+
+// DiskID is that of the base image.
+const DiskID = 0xc0ffee01
+
+// BaseImage makes an image in Raspberry Pi OS's layout, with the build
+// machine's own tools as its root file system.
+func BaseImage(t *testing.T) baseimage.Image {
+	t.Helper()
+	src := dirs{chroottest.Tools(t), t.TempDir()}
+	for path, content := range map[string]string{src.root + "/etc/old": "old", src.boot + "/config.txt": "[all]\n"} {
+		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	img := filepath.Join(t.TempDir(), "base.img")
+	layout := diskimagetest.Layout()
+	layout.ID, layout.Headroom = DiskID, 16<<20
+	err := diskimage.Pack(t.Context(), layout, src, img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := stage.FileDigest(img)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return baseimage.Image{Path: img, SHA256: sum}
+}
+
+// dirs are two trees that need no mounting to be seen.
+type dirs struct{ root, boot string }
+
+func (d dirs) Argv(argv ...string) []string { return argv }
+func (d dirs) RootDir() string              { return d.root }
+func (d dirs) BootDir() string              { return d.boot }

@@ -1,0 +1,236 @@
+package imagerlist
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+)
+
+func manifest(t *testing.T, profile string) artifact.Manifest {
+	t.Helper()
+	names, err := artifact.NamesFor(profile, "1.2.3")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := func(s string) string { return strings.Repeat(s, 32) }
+	return artifact.Manifest{
+		SchemaVersion: artifact.SchemaVersion, Version: "1.2.3", Profile: profile, Publishable: profile == "pios",
+		Commit: strings.Repeat("0123456789", 4), SourceDateEpoch: 1767225600, Created: time.Date(2026, 1, 2, 23, 0, 0, 0, time.FixedZone("", -7200)),
+		BaseImage:       artifact.BaseImage{URL: "https://example.org/base.img.xz", SHA256: sum("ab"), InitFormat: "cloudinit-rpi"},
+		RecipeDigest:    sum("cd"),
+		ContainerImages: []artifact.ContainerImage{{Name: "api", Reference: "ghcr.io/cubeos-app/api:1.0.0", Digest: "sha256:" + sum("ef")}},
+		PartitionTable:  artifact.PartitionTable{DiskID: "0a1b2c3d", Partitions: []artifact.Partition{{Number: 1, Start: 1 << 20, Size: 1 << 20}}},
+		RawImage:        artifact.File{Name: names.Image, Size: 4 << 20, SHA256: sum("12")},
+		Compressed:      artifact.File{Name: names.XZ, Size: 12345, SHA256: sum("34")},
+		BlockMap:        artifact.File{Name: names.BlockMap, Size: 678, SHA256: sum("56")},
+	}
+}
+
+func listing() Listing {
+	return Listing{
+		Name: "CubeOS", Description: "A home server & more", Icon: "https://cubeos.example.org/icon.png", Website: "https://cubeos.example.org/",
+		URL: "https://cubeos.example.org/v1.2.3/cubeos-1.2.3-arm64.img.xz",
+	}
+}
+
+const existing = `{
+  "imager": {
+    "latest_version": "2.0"
+  },
+  "os_list": [
+    {
+      "name": "Before & >it",
+      "description": "kept",
+      "subitems_url": "https://example.org/a&b.json",
+      "zzz_unknown": 12345678901234567890
+    },
+    {
+      "name": "CubeOS",
+      "description": "an old one",
+      "subitems": []
+    },
+    {
+      "name": "After",
+      "description": "kept",
+      "subitems": []
+    }
+  ]
+}
+`
+
+const entry = `    {
+      "name": "CubeOS",
+      "description": "A home server & more",
+      "icon": "https://cubeos.example.org/icon.png",
+      "website": "https://cubeos.example.org/",
+      "url": "https://cubeos.example.org/v1.2.3/cubeos-1.2.3-arm64.img.xz",
+      "extract_size": 4194304,
+      "extract_sha256": "1212121212121212121212121212121212121212121212121212121212121212",
+      "image_download_size": 12345,
+      "image_download_sha256": "3434343434343434343434343434343434343434343434343434343434343434",
+      "release_date": "2026-01-03",
+      "init_format": "cloudinit-rpi",
+      "architecture": "armv8",
+      "devices": [
+        "pi5-64bit",
+        "pi4-64bit"
+      ]
+    }`
+
+func TestReleaseReplacesOnlyItsOwnEntry(t *testing.T) {
+	before, after, _ := strings.Cut(existing, "    {\n      \"name\": \"CubeOS\",\n      \"description\": \"an old one\",\n      \"subitems\": []\n    }")
+	for name, tt := range map[string]struct{ before, want string }{
+		"no list yet":   {"", "{\n  \"os_list\": [\n" + entry + "\n  ]\n}\n"},
+		"an empty list": {`{"os_list": []}`, "{\n  \"os_list\": [\n" + entry + "\n  ]\n}\n"},
+		"other entries": {existing, before + entry + after},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "rpi-imager.json")
+			if tt.before != "" {
+				if err := os.WriteFile(path, []byte(tt.before), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 2 { // the second time changes nothing
+				e, err := Release(path, manifest(t, "pios"), listing())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if e.Name != "CubeOS" {
+					t.Errorf("got %+v", e)
+				}
+				got, err := os.ReadFile(path)
+				if diff := cmp.Diff(tt.want, string(got)); diff != "" || err != nil {
+					t.Error(err, diff)
+				}
+			}
+			if files, _ := os.ReadDir(filepath.Dir(path)); len(files) != 1 {
+				t.Errorf("left %v", files)
+			}
+		})
+	}
+}
+
+func TestReleaseRefuses(t *testing.T) {
+	for name, tt := range map[string]struct {
+		profile string
+		change  func(*artifact.Manifest, *Listing)
+		list    string
+		want    []string
+	}{
+		"a lab image":            {profile: "lab", change: func(_ *artifact.Manifest, l *Listing) { l.URL = strings.Replace(l.URL, "os-1", "os-lab-1", 1) }, want: []string{"not publishable"}},
+		"a dirty build":          {change: func(m *artifact.Manifest, _ *Listing) { m.Publishable = false }, want: []string{"not publishable"}},
+		"an unknown init_format": {change: func(m *artifact.Manifest, _ *Listing) { m.BaseImage.InitFormat = "cloud-init" }, want: []string{`init_format "cloud-init"`}},
+		"no init_format":         {change: func(m *artifact.Manifest, _ *Listing) { m.BaseImage.InitFormat = "" }, want: []string{`init_format ""`}},
+		"everything at once":     {change: func(_ *artifact.Manifest, l *Listing) { *l = Listing{URL: "x.img.xz"} }, want: []string{"no name", "no description", "icon:", "url:"}},
+		"another file":           {change: func(_ *artifact.Manifest, l *Listing) { l.URL = "https://example.org/other.img.xz" }, want: []string{"want the address of cubeos-1.2.3-arm64.img.xz"}},
+		"a local file":           {change: func(_ *artifact.Manifest, l *Listing) { l.URL = "file:///b/cubeos-1.2.3-arm64.img.xz" }, want: []string{"public https"}},
+		"an invalid icon":        {change: func(_ *artifact.Manifest, l *Listing) { l.Icon = "https://lab.invalid/icon.png" }, want: []string{"icon:"}},
+		"a manifest with holes":  {change: func(m *artifact.Manifest, _ *Listing) { m.RawImage.SHA256 = "" }, want: []string{"raw_image"}},
+		"a placeholder":          {change: func(_ *artifact.Manifest, l *Listing) { l.Description = "TODO" }, want: []string{"/os_list/0/description is a placeholder"}},
+		"another's placeholder":  {list: `{"os_list": [{"name": "x", "description": "y", "subitems_url": "PLACEHOLDER"}]}`, want: []string{"/os_list/0/subitems_url is a placeholder"}},
+		"a broken list":          {list: `{"os_list": [`, want: []string{"not valid"}},
+		"a list of nothing":      {list: `{"os_list": [{"name": "x"}]}`, want: []string{"not valid"}},
+		"an unknown part":        {list: `{"os_list": [], "more": 1}`, want: []string{"more"}},
+		"two of one name": {list: `{"os_list": [{"name": "CubeOS", "description": "", "subitems": []}, {"name": "CubeOS", "description": "", "subitems": []}]}`,
+			want: []string{"two entries are called CubeOS"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "rpi-imager.json")
+			before := tt.list
+			if before == "" {
+				before = `{"os_list":[]}`
+			}
+			if err := os.WriteFile(path, []byte(before), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			profile := tt.profile
+			if profile == "" {
+				profile = "pios"
+			}
+			m, l := manifest(t, profile), listing()
+			if tt.change != nil {
+				tt.change(&m, &l)
+			}
+			_, err := Release(path, m, l)
+			for _, want := range tt.want {
+				if err == nil || !strings.Contains(err.Error(), want) {
+					t.Errorf("got %v, want %q in it", err, want)
+				}
+			}
+			if got, _ := os.ReadFile(path); string(got) != before {
+				t.Errorf("the list was changed to %s", got)
+			}
+		})
+	}
+}
+
+func TestTrialTakesALabImage(t *testing.T) {
+	dir := t.TempDir()
+	m, l := manifest(t, "lab"), listing()
+	address, err := FileURL(filepath.Join(dir, "a b", m.Compressed.Name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(address, "file:///") || !strings.Contains(address, "a%20b/") {
+		t.Errorf("got %s", address)
+	}
+	l.URL, l.Icon = address, "https://lab.invalid/icon.png"
+	path := filepath.Join(dir, "rpi-imager.json")
+	if _, err := Trial(path, m, l); err != nil {
+		t.Fatal(err)
+	}
+	content, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Validate(content); err != nil {
+		t.Error(err)
+	}
+	l.URL = "ftp://example.org/" + m.Compressed.Name
+	if _, err := Trial(path, m, l); err == nil {
+		t.Error("an ftp address was taken")
+	}
+}
+
+func TestDownloadURL(t *testing.T) {
+	got, err := DownloadURL("https://github.com/cubeos-app/releases/releases/download/v1.2.3", "cubeos-1.2.3+g1-arm64.img.xz")
+	if want := "https://github.com/cubeos-app/releases/releases/download/v1.2.3/cubeos-1.2.3+g1-arm64.img.xz"; got != want || err != nil {
+		t.Error(got, err)
+	}
+}
+
+func TestRepositorysListIsValid(t *testing.T) {
+	content, err := os.ReadFile("../../../rpi-imager.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := Validate(content); err != nil {
+		t.Error(err)
+	}
+}
+
+// The schema's own enumeration must hold what we take for allowed.
+func TestInitFormatsAreTheSchemas(t *testing.T) {
+	for _, f := range append(initFormats(), "cloud-init") {
+		e, err := newEntry(manifest(t, "pios"), listing(), true)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.InitFormat = f
+		content, err := json.Marshal(map[string]any{"os_list": []Entry{e}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := Validate(content); (err == nil) != (f != "cloud-init") {
+			t.Errorf("%s: %v", f, err)
+		}
+	}
+}

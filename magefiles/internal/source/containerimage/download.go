@@ -1,0 +1,220 @@
+package containerimage
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/docker/go-units"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/renameio/v2"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
+)
+
+// Options says which images to save, from where and where to.
+type Options struct {
+	ListFile string // images.txt
+	LockFile string // images.lock; "" resolves every tag each time
+	Dir      string // where the archives, SHA256SUMS and images.env go
+	CacheDir string // for blobs; may be shared by any number of builds
+	Mirror   string // HOST:PORT to pull from instead; see MirrorPath
+	MirrorID string // what the mirror holds, where its address says nothing
+	Locked   bool   // refuse an image that the lock file does not pin
+	Update   bool   // resolve all tags anew, whatever the lock file says
+	Reporter *progress.Reporter
+
+	retryDelay time.Duration
+}
+
+// Image is an image that was saved.
+type Image struct {
+	Locked
+	Archive string // path of its archive
+	SHA256  string // of the archive
+	Size    int64
+	Kept    bool // the archive was there already
+}
+
+// Result is what Download did.
+type Result struct {
+	Images []Image
+	// Lock holds the lines that images.lock should have, in the order of
+	// images.txt: to be written with WriteLock and committed if LockChanged.
+	Lock        []Locked
+	LockChanged bool
+}
+
+// The files beside the archives.
+const (
+	SumsFile = "SHA256SUMS"
+	EnvFile  = "images.env"
+)
+
+type store struct {
+	source   *source
+	blobs    blobs
+	records  records
+	reporter *progress.Reporter
+}
+
+// Download saves the linux/arm64 image of every reference in the list as
+// NAME.tar for `docker load`, which gives it the tag it has in the list, and
+// writes SHA256SUMS and images.env beside them. An archive that is there and
+// whole is kept; what has been fetched before stays in the cache. SHA256SUMS
+// exists only while all archives are whole.
+func Download(ctx context.Context, o Options) (Result, error) {
+	entries, locked, err := o.read()
+	if err != nil {
+		return Result{}, err
+	}
+	pinned, err := pins(entries, locked, o)
+	if err != nil {
+		return Result{}, err
+	}
+	if o.retryDelay == 0 {
+		o.retryDelay = firstDelay
+	}
+	s := &store{
+		source:   newSource(o.retryDelay, o.Reporter.Printf),
+		blobs:    blobs{filepath.Join(o.CacheDir, "blobs")},
+		records:  records{filepath.Join(o.CacheDir, "archives")},
+		reporter: o.Reporter,
+	}
+	defer s.source.close()
+	if err := s.blobs.sweep(); err != nil {
+		return Result{}, err
+	}
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		return Result{}, fmt.Errorf("creating the directory for archives: %w", err)
+	}
+
+	result, err := s.resolveAll(ctx, o, entries, pinned)
+	if err != nil {
+		return Result{}, err
+	}
+	result.LockChanged = o.LockFile != "" && !slices.EqualFunc(result.Lock, locked, func(a, b Locked) bool { return a.String() == b.String() })
+	for _, l := range result.Lock {
+		img, err := s.save(ctx, o, l)
+		if err != nil {
+			return Result{}, err
+		}
+		result.Images = append(result.Images, img)
+	}
+	return result, finish(o.Dir, result.Images)
+}
+
+// resolveAll finds the digest of every image before anything slow is done.
+func (s *store) resolveAll(ctx context.Context, o Options, entries []Entry, pinned []string) (Result, error) {
+	var result Result
+	var problems []error
+	for i, e := range entries {
+		digest := pinned[i]
+		if digest == "" {
+			from, err := o.pullFrom(e)
+			if err != nil {
+				return Result{}, err
+			}
+			h, err := s.resolve(ctx, from)
+			if ctx.Err() != nil {
+				return Result{}, fmt.Errorf("resolving %s: %w", e.Reference, context.Cause(ctx))
+			}
+			if err != nil {
+				problems = append(problems, explain(e, from, err))
+				continue
+			}
+			digest = h.String()
+			s.reporter.Printf("resolved %s to %s", e.Reference, digest)
+		}
+		result.Lock = append(result.Lock, Locked{Entry: e, Digest: digest})
+	}
+	return result, errors.Join(problems...)
+}
+
+// save makes the archive of one image, unless it is there.
+func (s *store) save(ctx context.Context, o Options, l Locked) (Image, error) {
+	saved := Image{Locked: l, Archive: filepath.Join(o.Dir, l.Name+".tar")}
+	digest, err := v1.NewHash(l.Digest)
+	if err != nil {
+		return saved, fmt.Errorf("%s: %w", l.Name, err)
+	}
+	if saved.SHA256, saved.Size, err = s.records.current(saved.Archive, l.Entry, digest); err != nil {
+		return saved, err
+	}
+	if saved.SHA256 != "" {
+		saved.Kept = true
+		return saved, nil
+	}
+	from, err := o.pullFrom(l.Entry)
+	if err != nil {
+		return saved, err
+	}
+	img, err := s.open(ctx, from.Repository, digest)
+	if err != nil {
+		return saved, explain(l.Entry, from, err)
+	}
+	started := time.Now()
+	if err := s.fetchLayers(ctx, from.Repository, img, "pulling "+l.Name); err != nil {
+		return saved, explain(l.Entry, from, err)
+	}
+	if err := remove(filepath.Join(o.Dir, SumsFile)); err != nil {
+		return saved, err
+	}
+	if saved.SHA256, saved.Size, err = writeArchive(ctx, saved.Archive, l.Entry, img); err != nil {
+		return saved, fmt.Errorf("saving %s: %w", l.Name, err)
+	}
+	if err := s.records.put(l.Entry, digest, saved.SHA256); err != nil {
+		return saved, err
+	}
+	s.reporter.Printf("saved %s as %s, %s, in %s", l.Reference, saved.Archive, units.HumanSize(float64(saved.Size)), time.Since(started).Round(100*time.Millisecond))
+	return saved, nil
+}
+
+// finish removes archives that nothing lists any more and writes the files
+// that describe the others.
+func finish(dir string, images []Image) error {
+	keep := []string{SumsFile, EnvFile}
+	var sums strings.Builder
+	var entries []Entry
+	for _, img := range images {
+		keep = append(keep, filepath.Base(img.Archive))
+		entries = append(entries, img.Entry)
+		fmt.Fprintf(&sums, "%s  %s\n", img.SHA256, filepath.Base(img.Archive))
+	}
+	there, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("listing archives: %w", err)
+	}
+	for _, f := range there {
+		ours := slices.ContainsFunc([]string{".tar", ".partial"}, func(ext string) bool { return strings.HasSuffix(f.Name(), ext) }) ||
+			// what renameio leaves when it is killed
+			strings.HasPrefix(f.Name(), "."+SumsFile) || strings.HasPrefix(f.Name(), "."+EnvFile)
+		if ours && !slices.Contains(keep, f.Name()) {
+			if err := remove(filepath.Join(dir, f.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	for _, f := range []struct{ name, content string }{{EnvFile, Env(entries)}, {SumsFile, sums.String()}} {
+		path := filepath.Join(dir, f.name)
+		if old, err := os.ReadFile(path); err == nil && string(old) == f.content {
+			continue // keeps its time, for whoever goes by it
+		}
+		if err := renameio.WriteFile(path, []byte(f.content), 0o644); err != nil {
+			return fmt.Errorf("writing %s: %w", path, err)
+		}
+	}
+	return nil
+}
+
+func remove(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("removing %s: %w", path, err)
+	}
+	return nil
+}

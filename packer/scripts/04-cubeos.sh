@@ -1,0 +1,82 @@
+#!/bin/bash
+# Puts this build's values into the files configs/rootfs brought, gives them
+# their modes and switches units on and off.
+set -Eeuo pipefail
+trap 'echo "04-cubeos.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
+export LC_ALL=C.UTF-8
+# shellcheck source-path=SCRIPTDIR source=lib.sh
+. /tmp/cubeos-lib.sh
+
+: "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_WIFI_KEY_MODE:?}" "${CUBEOS_HOSTNAME:?}"
+
+usermod --append --groups docker "$CUBEOS_USER"
+
+templates=(
+  /cubeos/config/defaults.env
+  /etc/cloud/cloud.cfg.d/99_zz-cubeos.cfg
+  /etc/sudoers.d/010_cubeos
+)
+groups=$(id -nG "$CUBEOS_USER")
+sed -i \
+  -e "s|@CUBEOS_GROUPS@|${groups// /, }|g" \
+  -e "s|@CUBEOS_USER@|$CUBEOS_USER|g" \
+  -e "s|@CUBEOS_WIFI_COUNTRY@|$CUBEOS_WIFI_COUNTRY|g" \
+  -e "s|@CUBEOS_WIFI_KEY_MODE@|$CUBEOS_WIFI_KEY_MODE|g" \
+  -e "s|@CUBEOS_HOSTNAME@|$CUBEOS_HOSTNAME|g" \
+  "${templates[@]}"
+if grep -En '@[A-Z_]+@' "${templates[@]}" >&2; then
+  echo "04-cubeos.sh: the lines above still hold a placeholder" >&2
+  exit 1
+fi
+
+# The Raspberry Pi's kernel has the memory controller off, and without it Docker
+# can not limit a container's memory. raspi-firmware makes cmdline.txt anew with
+# every kernel.
+option=cgroup_enable=memory cmdline=/boot/firmware/cmdline.txt
+if ! grep -Eq "(^| )$option( |\$)" "$cmdline"; then
+  sed -i -e "1s/[[:space:]]*\$/ $option/" "$cmdline"
+fi
+if [[ -e /etc/default/raspi-firmware ]] && ! grep -qsxF "$option" /etc/default/raspi-extra-cmdline; then
+  echo "$option" >>/etc/default/raspi-extra-cmdline
+fi
+
+chmod 0440 /etc/sudoers.d/010_cubeos
+visudo --check --quiet
+chmod 0600 /etc/ssh/sshd_config.d/10-cubeos.conf
+sshd -G >/dev/null
+dockerd --validate --config-file=/etc/docker/daemon.json
+fail2ban-client --test
+
+install -d -m 0755 /cubeos /cubeos/apps /cubeos/coreapps /cubeos/data /cubeos/mounts
+install -d -m 0750 -g "$CUBEOS_USER" /cubeos/config
+for app in pihole npm hal cubeos-api cubeos-dashboard; do
+  install -d -m 0755 "/cubeos/coreapps/$app" "/cubeos/coreapps/$app/appconfig" "/cubeos/coreapps/$app/appdata"
+done
+install -d -m 0755 /var/lib/cubeos /var/lib/cubeos/images
+
+# rpi-swap makes a zram device of its own as /etc/rpi/swap.conf.d says; two
+# configurations of one device would depend on which generator runs first.
+if [[ -e /usr/lib/systemd/system-generators/rpi-swap-generator ]]; then
+  rm -f /etc/systemd/zram-generator.conf
+fi
+
+# What Raspberry Pi OS and Debian do by themselves on first boot and we do
+# otherwise: the user is made here, keys by cubeos-ssh-keys.service, and nobody
+# reads manual pages or has LVM.
+off userconfig.service regenerate_ssh_host_keys.service sshd-keygen.service \
+  sshswitch.service wifi-country.service dphys-swapfile.service \
+  man-db.timer e2scrub_all.timer
+# It offers SSH over vsock, which a Pi does not have, and complains about that.
+install -d -m 0755 /etc/systemd/system-generators
+ln -sfn /dev/null /etc/systemd/system-generators/systemd-ssh-generator
+
+systemctl enable --quiet ssh.service systemd-timesyncd.service
+if unit_exists getty@.service; then
+  systemctl enable --quiet getty@tty1.service
+fi
+
+# For ONLINE_WIFI: a second radio joins the network of its configuration as soon
+# as both are there. Enabling the unit would wait for the radio at every boot.
+wants=/etc/systemd/system/sys-subsystem-net-devices-wlan1.device.wants
+install -d -m 0755 "$wants"
+ln -sfn /usr/lib/systemd/system/wpa_supplicant@.service "$wants/wpa_supplicant@wlan1.service"
