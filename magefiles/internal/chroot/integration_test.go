@@ -19,7 +19,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
-func run(t *testing.T, ctx context.Context, layers []string, script string, files ...AidFile) (tree, output string, err error) {
+func run(t *testing.T, ctx context.Context, layers []string, script string, files ...InjectedFile) (tree, output string, err error) {
 	t.Helper()
 	s, err := layer.Open(t.TempDir(), nil)
 	if err != nil {
@@ -55,10 +55,10 @@ func list(t *testing.T, dir string) string {
 	return strings.Join(names, " ")
 }
 
-func TestAStepKeepsItsChangesAndNotWhatItWasLent(t *testing.T) {
+func TestAStepKeepsItsChangesAndNoInjectedFile(t *testing.T) {
 	base := chroottest.Tools(t)
 	os.Symlink("../run/nowhere/resolv.conf", filepath.Join(base, "etc/resolv.conf"))
-	aids := []AidFile{
+	injected := []InjectedFile{
 		{Path: "etc/resolv.conf", Mode: 0o644, Data: []byte("nameserver 192.0.2.1\n")},
 		{Path: "usr/sbin/policy-rc.d", Mode: 0o755, Data: []byte("#!/bin/sh\nexit 101\n")},
 	}
@@ -68,7 +68,7 @@ func TestAStepKeepsItsChangesAndNotWhatItWasLent(t *testing.T) {
 		"removed":  {`rm /usr/sbin/policy-rc.d`, ""},
 		"replaced": {`rm /etc/resolv.conf; echo nameserver 127.0.0.1 >/etc/resolv.conf`, "etc/resolv.conf"},
 	} {
-		tree, out, err := run(t, t.Context(), []string{base}, tt.script, aids...)
+		tree, out, err := run(t, t.Context(), []string{base}, tt.script, injected...)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -77,7 +77,7 @@ func TestAStepKeepsItsChangesAndNotWhatItWasLent(t *testing.T) {
 			t.Errorf("%s: the layer holds %q, want %q", name, got, tt.keeps)
 		}
 		if name == "used" && !strings.Contains(out, "192.0.2.1") {
-			t.Errorf("the resolver was not the lent one: %q", out)
+			t.Errorf("the resolver was not the injected one: %q", out)
 		}
 	}
 }

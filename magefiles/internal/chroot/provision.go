@@ -18,35 +18,36 @@ import (
 // Step is a command that changes a root file system.
 type Step struct {
 	Argv     []string
-	Env      []string  // the whole environment
-	Files    []AidFile // there for the command only
-	Binds    []Bind    // likewise
+	Env      []string       // the whole environment
+	Files    []InjectedFile // there for the command only
+	Binds    []Bind         // likewise
 	Hostname string
 	Output   io.Writer // what the command prints
 }
 
-// Lender gives faster programs for the time of a step. They must do the same
-// as those of the layers (topmost first).
-type Lender interface {
-	Lend(layers []string) ([]AidFile, error)
-	// Verify returns an error if something lent has got into the changes that
-	// a step made.
+// NativeOverlay has programs of the build machine that do the same as those of a
+// root file system, only faster.
+type NativeOverlay interface {
+	// Files returns those to inject over layers (topmost first).
+	Files(layers []string) ([]InjectedFile, error)
+	// Verify returns an error if one of them has got into the changes that a
+	// step made.
 	Verify(upper string) error
-	// Blame returns a lent program that crashed, to judge by what a failed
-	// step printed, or "".
-	Blame(output string) string
+	// Crashed returns the one that crashed, to judge by what a failed step
+	// printed, or "".
+	Crashed(output string) string
 }
 
 // Provision runs steps, one after the other, over layers (topmost first) and
-// leaves their changes in the draft's tree. lender may be nil. If what it lends
-// turns out not to fit, the steps are run again without it.
-func Provision(ctx context.Context, d layer.Draft, layers []string, lender Lender, steps []Step, log *progress.Reporter) error {
-	if lender != nil {
-		misfit, err := provisionLent(ctx, d, layers, lender, steps)
-		if misfit == nil || ctx.Err() != nil {
+// leaves their changes in the draft's tree. native may be nil. If its programs
+// turn out not to fit, the steps are run again without them.
+func Provision(ctx context.Context, d layer.Draft, layers []string, native NativeOverlay, steps []Step, log *progress.Reporter) error {
+	if native != nil {
+		unfit, err := provisionNatively(ctx, d, layers, native, steps)
+		if unfit == nil || ctx.Err() != nil {
 			return err
 		}
-		log.Printf("warning: running this again with every program emulated: %v", misfit)
+		log.Printf("warning: running this again with every program emulated: %v", unfit)
 		if err := d.Empty(); err != nil {
 			return err
 		}
@@ -54,28 +55,30 @@ func Provision(ctx context.Context, d layer.Draft, layers []string, lender Lende
 	return runAll(ctx, d, layers, steps, nil)
 }
 
-func provisionLent(ctx context.Context, d layer.Draft, layers []string, lender Lender, steps []Step) (misfit, err error) {
-	_, span := timing.Start(ctx, "lending native programs")
-	lent, err := lender.Lend(layers)
+// provisionNatively returns as unfit why the native programs cannot be used.
+func provisionNatively(ctx context.Context, d layer.Draft, layers []string, native NativeOverlay, steps []Step) (unfit, err error) {
+	_, span := timing.Start(ctx, "choosing native programs")
+	files, err := native.Files(layers)
 	span.End()
 	if err != nil {
-		return fmt.Errorf("lending native programs: %w", err), nil
+		return fmt.Errorf("choosing native programs: %w", err), nil
 	}
-	err = runAll(ctx, d, layers, steps, lent)
+	err = runAll(ctx, d, layers, steps, files)
 	if failed := new(process.Error); errors.As(err, &failed) {
-		if name := lender.Blame(failed.Output); name != "" {
+		if name := native.Crashed(failed.Output); name != "" {
 			return fmt.Errorf("the native %s crashed", name), nil
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	return lender.Verify(d.Tree), nil
+	return native.Verify(d.Tree), nil
 }
 
-func runAll(ctx context.Context, d layer.Draft, layers []string, steps []Step, lent []AidFile) error {
+// runAll runs steps with more files injected than their own.
+func runAll(ctx context.Context, d layer.Draft, layers []string, steps []Step, more []InjectedFile) error {
 	for _, s := range steps {
-		s.Files = slices.Concat(s.Files, lent)
+		s.Files = slices.Concat(s.Files, more)
 		if err := s.run(ctx, d, layers); err != nil {
 			return err
 		}
@@ -91,9 +94,9 @@ func (s Step) run(ctx context.Context, d layer.Draft, layers []string) error {
 	if err != nil {
 		return err
 	}
-	aid, err := NewAid(filepath.Join(dir, "aid"), layers, s.Files)
+	injected, err := NewInjectedLayer(filepath.Join(dir, "injected"), layers, s.Files)
 	if err != nil {
-		return fmt.Errorf("laying out what the step needs: %w", err)
+		return fmt.Errorf("laying out the files that the step needs: %w", err)
 	}
 	work := filepath.Join(dir, "work")
 	if err := os.Mkdir(work, 0o755); err != nil {
@@ -101,11 +104,11 @@ func (s Step) run(ctx context.Context, d layer.Draft, layers []string) error {
 	}
 	// An overlay's root directory is the upper one's: it has to look like the
 	// one it stands for.
-	if err := likeBelow(d.Tree, layers, "."); err != nil {
+	if err := copyAttributes(d.Tree, layers, "."); err != nil {
 		return err
 	}
 	c := Chroot{
-		Layers:   append([]string{aid.Dir}, layers...),
+		Layers:   append([]string{injected.Dir}, layers...),
 		Upper:    d.Tree,
 		Work:     work,
 		Dir:      dir,
@@ -116,5 +119,5 @@ func (s Step) run(ctx context.Context, d layer.Draft, layers []string) error {
 	if err := (process.Cmd{Argv: c.Argv(s.Argv...), Stdout: s.Output, Stderr: s.Output}).Run(ctx); err != nil {
 		return err
 	}
-	return aid.Scrub(d.Tree, layers)
+	return injected.Scrub(d.Tree, layers)
 }

@@ -16,14 +16,14 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
-// fakeCat lends a cat that writes "lent", or does as it is told.
+// fakeCat is an overlay with a cat that runs script.
 type fakeCat struct {
-	script  string
-	lendErr error
+	script   string
+	filesErr error
 }
 
-func (f fakeCat) Lend([]string) ([]AidFile, error) {
-	return []AidFile{{Path: "usr/bin/cat", Mode: 0o755, Data: []byte("#!/bin/sh\n" + f.script)}}, f.lendErr
+func (f fakeCat) Files([]string) ([]InjectedFile, error) {
+	return []InjectedFile{{Path: "usr/bin/cat", Mode: 0o755, Data: []byte("#!/bin/sh\n" + f.script)}}, f.filesErr
 }
 
 func (fakeCat) Verify(upper string) error {
@@ -34,31 +34,31 @@ func (fakeCat) Verify(upper string) error {
 	return nil
 }
 
-func (fakeCat) Blame(output string) string {
+func (fakeCat) Crashed(output string) string {
 	if strings.Contains(output, "Segmentation fault") {
 		return "cat"
 	}
 	return ""
 }
 
-func TestWhatIsLentNeverBreaksAStep(t *testing.T) {
+func TestNativeProgramsNeverBreakAStep(t *testing.T) {
 	base := chroottest.Tools(t)
 	if err := os.WriteFile(filepath.Join(base, "etc/own"), []byte("own\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	const script = `echo ran; echo half >/etc/half; cat /etc/own >/etc/word; rm /etc/half`
 	for name, tt := range map[string]struct {
-		lender        fakeCat
+		native        fakeCat
 		script        string
 		runs          int
 		word, warning string // "" is none
 		fails         bool
 	}{
-		"works":            {fakeCat{script: "echo lent"}, script, 1, "lent", "", false},
+		"works":            {fakeCat{script: "echo native"}, script, 1, "native", "", false},
 		"crashes":          {fakeCat{script: "kill -SEGV $$"}, script, 2, "own", "the native cat crashed", false},
 		"stays in a layer": {fakeCat{script: "echo stays"}, script, 2, "own", "/etc/word is a file of the build machine", false},
-		"cannot be lent":   {fakeCat{lendErr: errors.New("no such version")}, script, 1, "own", "no such version", false},
-		"is not to blame":  {fakeCat{script: "echo lent"}, script + "; exit 3", 1, "", "", true},
+		"not to be had":    {fakeCat{filesErr: errors.New("no such version")}, script, 1, "own", "no such version", false},
+		"step fails":       {fakeCat{script: "echo native"}, script + "; exit 3", 1, "", "", true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var out, log bytes.Buffer
@@ -69,7 +69,7 @@ func TestWhatIsLentNeverBreaksAStep(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			err := Provision(t.Context(), d, []string{base}, tt.lender, []Step{{
+			err := Provision(t.Context(), d, []string{base}, tt.native, []Step{{
 				Argv:     []string{"/bin/sh", "-euc", tt.script},
 				Env:      []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"},
 				Hostname: "box",

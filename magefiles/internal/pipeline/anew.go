@@ -71,11 +71,8 @@ func (b *Build) sweepScratch() error {
 
 // anew returns a build like b that finds nothing built before: what it makes
 // goes to a new directory of s. Downloads are still those of b, and so are the
-// programs that are lent.
+// native programs.
 func (b *Build) anew(ctx context.Context, s *scratch, name string) (*Build, error) {
-	if _, err := b.native(ctx); err != nil {
-		return nil, err
-	}
 	dir := filepath.Join(s.dir, name)
 	fresh := *b
 	fresh.Cache, fresh.dir = dir, dir
@@ -104,9 +101,9 @@ type provisioned struct {
 }
 
 // provision runs the recipe over the job's base image, with b's layers.
-func (b *Build) provision(ctx context.Context, job build.Job, lender chroot.Lender) (provisioned, error) {
+func (b *Build) provision(ctx context.Context, job build.Job, overlay chroot.NativeOverlay) (provisioned, error) {
 	started := time.Now()
-	layers, err := b.embedded(lender).Provision(ctx, job)
+	layers, err := b.embedded(overlay).Provision(ctx, job)
 	if err != nil {
 		return provisioned{}, fmt.Errorf("provisioning anew: %w", err)
 	}

@@ -54,8 +54,8 @@ func (b *Build) imageInputs(job build.Job) (map[string]string, error) {
 // engine returns the engine that was chosen.
 func (b *Build) engine(ctx context.Context) (build.Engine, error) {
 	if b.Engine == EmbeddedEngine {
-		lender, err := b.native(ctx)
-		return b.embedded(lender), err
+		overlay, err := b.native.Overlay(ctx)
+		return b.embedded(overlay), err
 	}
 	builder, err := b.builder()
 	return packer.Engine{

@@ -68,7 +68,7 @@ type Build struct {
 	stages    stage.Runner
 	store     *layer.Store
 	archives  *debian.Archives
-	lender    *native.Kit
+	native    *native.Provider
 	unlock    []func() error
 
 	refreshedBase, refreshedImage bool // what Refresh asks for is under way or done
@@ -151,10 +151,15 @@ func (b *Build) lock(ctx context.Context) error {
 	}
 	if b.Refresh == embedded.RefreshBase {
 		// The native programs too: they have to be of the base image's versions.
-		b.store = b.store.Fresh()
+		b.store = b.store.Rebuilding()
 	}
-	b.archives, err = debian.OpenArchives(filepath.Join(b.downloads, PackagesDir))
-	return err
+	if b.archives, err = debian.OpenArchives(filepath.Join(b.downloads, PackagesDir)); err != nil {
+		return err
+	}
+	b.native = &native.Provider{
+		Suite: b.values.suite, Mirror: b.values.mirror, Store: b.store, Archives: b.archives, Disabled: b.Emulate, Log: b.Log,
+	}
+	return nil
 }
 
 // LockFile is what a build holds a lock on for as long as it uses build/.

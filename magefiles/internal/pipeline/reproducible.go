@@ -40,7 +40,7 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 		return fmt.Errorf("the base image of the profile %s is not made here, so it cannot be made anew", b.Profile)
 	}
 	if native.Supported() {
-		if _, err := b.lenderToJudge(ctx); err != nil {
+		if _, err := b.requireNative(ctx); err != nil {
 			return err
 		}
 	}
@@ -49,7 +49,7 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.remove()) }()
-	b.Refresh, b.store = embedded.RefreshBase, b.store.Fresh()
+	b.Refresh, b.store = embedded.RefreshBase, b.store.Rebuilding()
 	if err := b.stages.Forget("container-images"); err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (b *Build) Proofs(ctx context.Context) (err error) {
 		return err
 	}
 	if !native.Supported() {
-		b.Log.Printf("on this machine no programs are lent, so native and emulated cannot be compared")
+		b.Log.Printf("this machine has no native programs for the chroot, so native and emulated cannot be compared")
 		return nil
 	}
 	return b.sameEmulated(ctx, natively, s)
@@ -99,11 +99,11 @@ func (b *Build) imageAnew(ctx context.Context) (provisioned, error) {
 	if err != nil {
 		return provisioned{}, err
 	}
-	lender, err := b.native(ctx)
+	overlay, err := b.native.Overlay(ctx)
 	if err != nil {
 		return provisioned{}, err
 	}
-	p, err := b.provision(ctx, job, lender)
+	p, err := b.provision(ctx, job, overlay)
 	if err != nil {
 		return provisioned{}, err
 	}

@@ -11,11 +11,10 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
 )
 
-// Sameness runs the recipe twice, with native programs lent and wholly
-// emulated, and returns an error that lists the files in which the two root
+// Sameness runs the recipe twice, with native programs and wholly emulated, and returns an error that lists the files in which the two root
 // file systems differ. Both runs are made anew, over one base image.
 func (b *Build) Sameness(ctx context.Context) (err error) {
-	lender, err := b.lenderToJudge(ctx)
+	overlay, err := b.requireNative(ctx)
 	if err != nil {
 		return err
 	}
@@ -35,23 +34,23 @@ func (b *Build) Sameness(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	native, err := fresh.provision(ctx, job, lender)
+	native, err := fresh.provision(ctx, job, overlay)
 	if err != nil {
 		return err
 	}
 	return b.sameEmulated(ctx, native, s)
 }
 
-// lenderToJudge is native where there has to be something to lend.
-func (b *Build) lenderToJudge(ctx context.Context) (chroot.Lender, error) {
+// requireNative returns the overlay with native programs where there has to be one.
+func (b *Build) requireNative(ctx context.Context) (chroot.NativeOverlay, error) {
 	if !native.Supported() {
-		return nil, errors.New("on this machine nothing is lent, so there is nothing to compare")
+		return nil, errors.New("this machine has no native programs for the chroot, so there is nothing to compare")
 	}
-	lender, err := b.native(ctx)
-	if err == nil && lender == nil {
+	overlay, err := b.native.Overlay(ctx)
+	if err == nil && overlay == nil {
 		err = errors.New("no native programs could be prepared, so there is nothing to compare")
 	}
-	return lender, err
+	return overlay, err
 }
 
 // sameEmulated does emulated what was done natively, and compares.

@@ -14,8 +14,6 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/build"
 	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot"
-	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
-	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
@@ -34,48 +32,9 @@ func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 			}
 			b.refreshedBase = true
 		}
-		return baseimage.Bootstrap(ctx, debian, baseimage.Tools{Store: b.store, Lender: b.nativeOf, Archives: b.archives}, dir, b.Log)
+		return baseimage.Bootstrap(ctx, debian, baseimage.Tools{Store: b.store, Archives: b.archives, Native: b.native}, dir, b.Log)
 	}
 	return baseimage.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
-}
-
-// nativeOf is native for layers whose packages come from the mirror as it is now.
-// Programs that were fetched when it had other versions are fetched again.
-func (b *Build) nativeOf(ctx context.Context, layers []string) (chroot.Lender, error) {
-	lender, err := b.native(ctx)
-	if lender == nil || err != nil || layers == nil {
-		return lender, err
-	}
-	if suits, err := b.lender.Suits(layers); suits || err != nil {
-		return lender, err
-	}
-	b.lender = nil
-	return b.nativeFrom(ctx, b.store.Fresh())
-}
-
-// native returns what lends the chroot this machine's own programs, nil where
-// there is nothing to lend. Without it a build is only slower.
-func (b *Build) native(ctx context.Context) (chroot.Lender, error) {
-	return b.nativeFrom(ctx, b.store)
-}
-
-func (b *Build) nativeFrom(ctx context.Context, store *layer.Store) (chroot.Lender, error) {
-	if b.Emulate || !native.Supported() {
-		return nil, nil
-	}
-	if b.lender == nil {
-		kit, err := native.Prepare(ctx, b.values.suite, b.values.mirror, store, b.archives, b.Log)
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
-		}
-		if err != nil {
-			b.Log.Printf("warning: everything runs emulated, several times slower: %v", err)
-			b.Emulate = true
-			return nil, nil
-		}
-		b.lender = kit
-	}
-	return b.lender, nil
 }
 
 // Image makes build/NAME.img: the container images, the base image, and the
@@ -131,8 +90,8 @@ func (b *Build) ingredients(ctx context.Context) (job build.Job, err error) {
 	return job, g.Wait()
 }
 
-func (b *Build) embedded(lender chroot.Lender) embedded.Engine {
-	return embedded.Engine{Store: b.store, Lender: lender, Archives: b.archives, Refresh: b.Refresh, Log: b.Log}
+func (b *Build) embedded(overlay chroot.NativeOverlay) embedded.Engine {
+	return embedded.Engine{Store: b.store, Native: overlay, Archives: b.archives, Refresh: b.Refresh, Log: b.Log}
 }
 
 func (b *Build) job(ctx context.Context) (build.Job, error) {

@@ -28,9 +28,9 @@ import (
 // needs root, but no Docker.
 type Engine struct {
 	Store    *layer.Store
-	Lender   chroot.Lender // nil runs every program emulated
+	Native   chroot.NativeOverlay // nil runs every program emulated
 	Archives *debian.Archives
-	// Refresh names the provisioner from which on layers are made anew, as
+	// Refresh names the provisioner from which on layers are made again, as
 	// CheckRefresh takes it; "" is none.
 	Refresh string
 	Log     *progress.Reporter
@@ -62,13 +62,13 @@ func (e Engine) Provision(ctx context.Context, job build.Job) ([]string, error) 
 	if err != nil {
 		return nil, err
 	}
-	anew, err := refreshFrom(job.Recipe.Provisioners, e.Refresh)
+	rebuildFrom, err := refreshFrom(job.Recipe.Provisioners, e.Refresh)
 	if err != nil {
 		return nil, err
 	}
 	store := e.Store
-	if anew == beforeAll {
-		store = store.Fresh()
+	if rebuildFrom == beforeAll {
+		store = store.Rebuilding()
 	}
 	tree, err := e.Base(ctx, job)
 	if err != nil {
@@ -76,8 +76,8 @@ func (e Engine) Provision(ctx context.Context, job build.Job) ([]string, error) 
 	}
 	key, layers := baseKey(job.Base), []string{tree}
 	for i, s := range steps {
-		if i == anew {
-			store = store.Fresh()
+		if i == rebuildFrom {
+			store = store.Rebuilding()
 		}
 		title := fmt.Sprintf("provisioner %d of %d, %s", i+1, len(steps), s.Label())
 		identity, err := layer.Identity(layers[0])
@@ -108,7 +108,7 @@ func (e Engine) Provision(ctx context.Context, job build.Job) ([]string, error) 
 func (e Engine) Base(ctx context.Context, job build.Job) (string, error) {
 	store := e.Store
 	if e.Refresh == RefreshBase {
-		store = store.Fresh()
+		store = store.Rebuilding()
 	}
 	tree, err := store.Layer(ctx, baseKey(job.Base), func(ctx context.Context, d layer.Draft) error {
 		return errors.Join(d.Title("base image "+filepath.Base(job.Base.Path)), e.extract(ctx, job, d))
@@ -191,28 +191,28 @@ func (e Engine) provision(ctx context.Context, job build.Job, s step, d layer.Dr
 	defer func() { err = errors.Join(err, log.Close()) }()
 	task := e.Log.Task(title, 0)
 	defer task.End()
-	aids, err := chroot.BuildAids()
+	files, err := chroot.CommonFiles()
 	if err != nil {
 		return err
 	}
-	lender := e.Lender
+	native := e.Native
 	if s.Type == recipe.Shell {
 		kept, err := e.Archives.Files()
 		if err != nil {
 			return err
 		}
-		aids = append(aids, kept...)
+		files = append(files, kept...)
 	} else {
-		lender = nil
+		native = nil
 	}
 	steps := slices.Clone(s.runs)
 	for i := range steps {
 		steps[i].Env = environment(job)
-		steps[i].Files = slices.Concat(aids, steps[i].Files)
+		steps[i].Files = slices.Concat(files, steps[i].Files)
 		steps[i].Hostname = hostname
 		steps[i].Output = process.Tee(output{log, task})
 	}
-	err = chroot.Provision(ctx, d, layers, lender, steps, e.Log)
+	err = chroot.Provision(ctx, d, layers, native, steps, e.Log)
 	// Also after a failure: the next attempt needs the same packages.
 	if keepErr := e.keepArchives(d.Tree, layers); keepErr != nil {
 		return errors.Join(err, keepErr)
@@ -244,7 +244,7 @@ func (e *ProvisionError) Error() string {
 		// The command line is ours, not the user's: what it printed is what counts.
 		reason = fmt.Sprintf("%v; its last lines:\n%s", p.Err, lastLines(p.Output, 25))
 	}
-	return fmt.Sprintf("the provisioner %s failed: %s\nall it printed is in %s\nonce it is mended, this goes on from here: %s", e.Label, reason, e.Log, e.Again)
+	return fmt.Sprintf("the provisioner %s failed: %s\nall it printed is in %s\nonce it is fixed, this goes on from here: %s", e.Label, reason, e.Log, e.Again)
 }
 
 func (e *ProvisionError) Unwrap() error { return e.Err }

@@ -282,7 +282,7 @@ func TestAFailedProvisionerSaysAllThatIsNeeded(t *testing.T) {
 	}
 	w.write("packer/last.sh", "#!/bin/sh\n")
 	if _, err := w.build(t.Context()); err != nil || !strings.Contains(w.log.String(), "files: cached") {
-		t.Errorf("once it was mended, the build did not go on from there: %v\n%s", err, w.log.String())
+		t.Errorf("once it was fixed, the build did not go on from there: %v\n%s", err, w.log.String())
 	}
 }
 

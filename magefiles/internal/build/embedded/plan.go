@@ -38,7 +38,7 @@ func baseKey(img baseimage.Image) string { return digest("base", formatVersion, 
 // the packages of that day, and what was made on top of the old one does not
 // fit the new one.
 //
-// Whether native programs are lent is not in the key: that they change nothing
+// Whether native programs are used is not in the key: that they change nothing
 // is proven by comparing what both ways make.
 func (s step) key(below, identity string) string { return digest(below, identity, s.own) }
 
@@ -102,7 +102,7 @@ func (s *step) shell(parts *[]string) error {
 		*parts = append(*parts, line, string(data))
 		s.runs = append(s.runs, chroot.Step{
 			Argv:  []string{"/bin/sh", "-c", line},
-			Files: []chroot.AidFile{{Path: script, Mode: 0o755, Data: data}},
+			Files: []chroot.InjectedFile{{Path: script, Mode: 0o755, Data: data}},
 		})
 		return nil
 	}

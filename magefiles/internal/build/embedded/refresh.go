@@ -9,7 +9,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 )
 
-// RefreshBase is the name under which the base image is made anew, and with it
+// RefreshBase is the name under which the base image is made again, and with it
 // everything.
 const RefreshBase = "base"
 

@@ -114,7 +114,7 @@ func TestContextOverSSHIsUnderstood(t *testing.T) {
 	}
 }
 
-func TestErrorsOfConnectingNameTheMend(t *testing.T) {
+func TestErrorsOfConnectingSayWhatToDo(t *testing.T) {
 	dir := noDaemon(t)
 	sockets := t.TempDir()
 	old := listen(t, "tcp", "127.0.0.1:0")

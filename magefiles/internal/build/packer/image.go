@@ -104,12 +104,12 @@ func (b Builder) pull(ctx context.Context, docker *client.Client, arch string, l
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("pulling the builder's image %s for linux/%s: %w%s", b, arch, err, pullMend(err))
+		return fmt.Errorf("pulling the builder's image %s for linux/%s: %w%s", b, arch, err, pullHint(err))
 	}
 	return nil
 }
 
-func pullMend(err error) string {
+func pullHint(err error) string {
 	said := strings.ToLower(err.Error())
 	denied := slices.ContainsFunc([]string{"denied", "unauthorized", "authentication required", "forbidden"}, func(s string) bool {
 		return strings.Contains(said, s)

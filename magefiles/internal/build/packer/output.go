@@ -226,20 +226,20 @@ func (o *output) failure(status int64) error {
 	if o.stopped {
 		return o.interference(status)
 	}
-	mend := "once it is mended: " + o.again
+	retry := "once it is fixed: " + o.again
 	if o.full {
-		mend = "a disk is full: that of the build directory, or the Docker daemon's (`docker system df`); once there is room: " + o.again
+		retry = "a disk is full: that of the build directory, or the Docker daemon's (`docker system df`); once there is room: " + o.again
 	}
 	if o.failed != "" {
 		s := o.steps[o.begun-1]
-		return fmt.Errorf("%s (%s) failed: %s; its last lines:\n%s%s\n%s (Packer begins anew; the embedded engine goes on from the provisioner that failed)",
-			s.title, s.Range, o.failed, strings.Join(o.tail, "\n"), o.whereabouts(), mend)
+		return fmt.Errorf("%s (%s) failed: %s; its last lines:\n%s%s\n%s (Packer starts from the beginning; the embedded engine goes on from the provisioner that failed)",
+			s.title, s.Range, o.failed, strings.Join(o.tail, "\n"), o.whereabouts(), retry)
 	}
 	lines := o.errors
 	if len(lines) == 0 {
 		lines = o.tail
 	}
-	return fmt.Errorf("running Packer: it failed with exit status %d:\n%s%s\n%s", status, strings.Join(lines, "\n"), o.whereabouts(), mend)
+	return fmt.Errorf("running Packer: it failed with exit status %d:\n%s%s\n%s", status, strings.Join(lines, "\n"), o.whereabouts(), retry)
 }
 
 // interference is the error of a Packer that somebody else ended.

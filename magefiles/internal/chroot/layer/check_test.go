@@ -116,7 +116,7 @@ func TestOtherTimesAloneAreNoDamage(t *testing.T) {
 	conf := filepath.Join(tree, "etc/conf")
 	time.Sleep(10 * time.Millisecond)
 	for _, change := range []func() error{
-		func() error { return os.Link(conf, filepath.Join(t.TempDir(), "lent")) },
+		func() error { return os.Link(conf, filepath.Join(t.TempDir(), "linked")) },
 		func() error { return os.Chtimes(conf, time.Time{}, time.Unix(1, 0)) },
 	} {
 		if err := change(); err != nil {

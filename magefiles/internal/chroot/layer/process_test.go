@@ -16,8 +16,8 @@ import (
 // role tells a process that a test started what it is to do; its directory is
 // in roleDir.
 const (
-	role    = "ROOTFS_TEST_ROLE"
-	roleDir = "ROOTFS_TEST_DIR"
+	role    = "LAYER_TEST_ROLE"
+	roleDir = "LAYER_TEST_DIR"
 )
 
 // again returns the command that runs the same test in another process.

@@ -35,7 +35,7 @@ type Store struct {
 	Dir string
 	Log *progress.Reporter
 	*session
-	fresh bool
+	rebuild bool
 }
 
 // session is what was done between Open and Close.
@@ -48,8 +48,8 @@ type session struct {
 }
 
 type use struct {
-	dir   string
-	fresh bool // made by this session
+	dir  string
+	made bool // by this session
 }
 
 // Open prepares the store's directory and refuses one that cannot hold layers.
@@ -72,12 +72,12 @@ func (s *Store) Close() error {
 	return errors.Join(problems...)
 }
 
-// Fresh returns the same store, but one that makes every layer anew which it
-// has not made since it was opened.
-func (s *Store) Fresh() *Store {
-	fresh := *s
-	fresh.fresh = true
-	return &fresh
+// Rebuilding returns the same store, but one that makes every layer again that
+// was not made since the store was opened.
+func (s *Store) Rebuilding() *Store {
+	rebuilding := *s
+	rebuilding.rebuild = true
+	return &rebuilding
 }
 
 // Draft is a layer being made. Tree and Notes will be kept, Scratch is removed.
@@ -164,10 +164,10 @@ func (s *Store) use(ctx context.Context, key, dir string) (string, error) {
 	s.mu.Lock()
 	have, ok := s.used[key]
 	s.mu.Unlock()
-	if ok && (have.fresh || !s.fresh) {
+	if ok && (have.made || !s.rebuild) {
 		return have.dir, nil
 	}
-	if dir == "" || s.fresh {
+	if dir == "" || s.rebuild {
 		return "", nil
 	}
 	release, err := stage.HoldDir(dir, false)

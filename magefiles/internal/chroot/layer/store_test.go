@@ -119,20 +119,20 @@ func TestIdentityIsThatOfTheFiles(t *testing.T) {
 	}
 }
 
-func TestFreshMakesEachLayerOnceMore(t *testing.T) {
+func TestRebuildingMakesEachLayerOnceMore(t *testing.T) {
 	c := newCache(t)
 	old, _ := c.layer(c.open(), "key") // of a build that still runs
 	s := c.open()
 	c.layer(s, "key")
-	fresh := s.Fresh()
-	tree, made := c.layer(fresh, "key")
+	rebuilding := s.Rebuilding()
+	tree, made := c.layer(rebuilding, "key")
 	if !made || tree == old {
 		t.Fatal("the old one was used")
 	}
 	if _, err := os.Stat(old); err != nil {
 		t.Errorf("the old one went although it is in use: %v", err)
 	}
-	for _, s := range []*Store{fresh, s} {
+	for _, s := range []*Store{rebuilding, s} {
 		if again, made := c.layer(s, "key"); made || again != tree {
 			t.Error("the new one was not used")
 		}
@@ -199,7 +199,7 @@ func race(c *cache, builds int) int32 {
 	return fills.Load()
 }
 
-// TestManySessions lets builds use, make anew, evict and sweep the same few
+// TestManySessions lets builds use, rebuild, evict and sweep the same few
 // layers at once. None may see a layer that is not whole, and nobody may
 // wait for ever.
 func TestManySessions(t *testing.T) {
@@ -253,7 +253,7 @@ func work(ctx context.Context, dir string, n, round int, made *atomic.Int32) (er
 		key := fmt.Sprint("key", (i+n)%4) // each in another order
 		store := s
 		if n == 0 && i > round%4 {
-			store = s.Fresh()
+			store = s.Rebuilding()
 		}
 		tree, err := store.Layer(ctx, key, func(_ context.Context, d Draft) error {
 			made.Add(1)
@@ -285,7 +285,7 @@ func TestOpenRefusesWhereNoLayersCanBe(t *testing.T) {
 		filepath.Join(t.TempDir(), "comma,dir"): "overlayfs cannot take",
 	} {
 		if _, err := Open(dir, nil); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), dir) || !strings.Contains(err.Error(), "-cache") {
-			t.Errorf("%s: got %v, want %q and the mend", dir, err, want)
+			t.Errorf("%s: got %v, want %q and what to do", dir, err, want)
 		}
 	}
 }

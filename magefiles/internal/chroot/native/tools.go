@@ -1,11 +1,11 @@
 package native
 
-// tool is a package whose programs are lent, and why they are worth it.
-// Whatever is not listed runs emulated.
+// tool is a package whose programs are replaced by native ones. Whatever is not
+// listed runs emulated.
 type tool struct {
 	pkg    string
-	only   []string // the programs, where not all of the package are lent; a link becomes a program of its own
-	except []string // programs that are not lent
+	only   []string // the programs, where not all of the package are replaced; a link becomes a program of its own
+	except []string // programs that are not replaced
 	extra  []string // directories of files the programs load
 	needs  []string // packages that bring such files
 	arch   bool     // has the name of its architecture compiled in, to be replaced
@@ -61,7 +61,7 @@ func tools() []tool {
 	}
 }
 
-// aptConf makes the lent apt manage the packages of the device.
+// aptConf makes the native apt manage the packages of the device.
 const aptConf = `APT::Architecture "arm64"; APT::Architectures { "arm64"; };
 `
 

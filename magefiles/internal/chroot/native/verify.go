@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"bytes"
 	"compress/gzip"
-	"debug/elf"
 	"errors"
 	"fmt"
 	"io"
@@ -19,9 +18,9 @@ import (
 )
 
 // Verify returns an error if a step left a program of this machine's
-// architecture in its changes: a copy of something lent, also inside an
+// architecture in its changes: a copy of one that was injected, also inside an
 // initramfs.
-func (k *Kit) Verify(upper string) error {
+func (o *Overlay) Verify(upper string) error {
 	return filepath.WalkDir(upper, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return err
@@ -34,7 +33,7 @@ func (k *Kit) Verify(upper string) error {
 		rel := strings.TrimPrefix(path, upper)
 		r := bufio.NewReaderSize(f, 1<<16)
 		head, _ := r.Peek(elfHead)
-		if native(head) {
+		if isNative(head) {
 			return fmt.Errorf("%s is a program of the build machine", rel)
 		}
 		if strings.HasPrefix(rel, "/boot/") && initramfsName.MatchString(filepath.Base(path)) {
@@ -52,14 +51,6 @@ func (k *Kit) Verify(upper string) error {
 
 var initramfsName = regexp.MustCompile(`^init(rd|ramfs)`)
 
-// elfHead is how much of a file tells which machine it is for.
-const elfHead = 20
-
-func native(head []byte) bool {
-	return len(head) == elfHead && bytes.HasPrefix(head, []byte(elf.ELFMAG)) &&
-		elf.Machine(uint16(head[18])|uint16(head[19])<<8) == elf.EM_X86_64
-}
-
 // nativeInside returns the name of a native program in an initramfs: cpio
 // archives, one behind the other, of which the last may be compressed
 // (Documentation/driver-api/early-userspace/buffer-format.rst of the kernel).
@@ -69,32 +60,41 @@ func nativeInside(r *bufio.Reader) (string, error) {
 		if err == io.EOF {
 			return "", nil
 		}
-		switch {
-		case len(magic) > 0 && magic[0] == 0:
+		if err != nil {
+			return "", err
+		}
+		if magic[0] == 0 { // padding
 			if _, err := r.Discard(1); err != nil {
 				return "", err
 			}
-		case bytes.HasPrefix(magic, []byte("0707")):
-			if name, err := nativeInArchive(r); name != "" || err != nil {
-				return name, err
-			}
-		case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
-			d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
-			if err != nil {
-				return "", err
-			}
-			defer d.Close()
-			return nativeInside(bufio.NewReader(d))
-		case bytes.HasPrefix(magic, []byte("\x1f\x8b")):
-			d, err := gzip.NewReader(r)
-			if err != nil {
-				return "", err
-			}
-			return nativeInside(bufio.NewReader(d))
-		default:
-			return "", fmt.Errorf("%q is the start of no archive this knows", magic)
+			continue
+		}
+		if !bytes.HasPrefix(magic, []byte("0707")) {
+			return nativeInCompressed(r, magic)
+		}
+		if name, err := nativeInArchive(r); name != "" || err != nil {
+			return name, err
 		}
 	}
+}
+
+func nativeInCompressed(r io.Reader, magic []byte) (string, error) {
+	switch {
+	case bytes.HasPrefix(magic, []byte("\x28\xb5\x2f\xfd")):
+		d, err := zstd.NewReader(r, zstd.WithDecoderConcurrency(1))
+		if err != nil {
+			return "", err
+		}
+		defer d.Close()
+		return nativeInside(bufio.NewReader(d))
+	case bytes.HasPrefix(magic, []byte("\x1f\x8b")):
+		d, err := gzip.NewReader(r)
+		if err != nil {
+			return "", err
+		}
+		return nativeInside(bufio.NewReader(d))
+	}
+	return "", fmt.Errorf("%q is the start of no archive this knows", magic)
 }
 
 // nativeInArchive reads one cpio archive of the "newc" format.
@@ -120,7 +120,7 @@ func nativeInArchive(r *bufio.Reader) (string, error) {
 		if entry == "TRAILER!!!" {
 			return "", nil
 		}
-		if head, _ := r.Peek(elfHead); size >= elfHead && native(head) {
+		if head, _ := r.Peek(elfHead); size >= elfHead && isNative(head) {
 			return entry, nil
 		}
 		if _, err := io.CopyN(io.Discard, r, size+padding(size)); err != nil {
@@ -134,9 +134,9 @@ func padding(n int64) int64 { return -n & 3 }
 // crashes are how the end of a program that did not mean to end shows.
 var crashes = regexp.MustCompile(`(?m)^(?:.*?([\w.+-]+): (?:error while loading shared libraries|symbol lookup error)|.*\b(Segmentation fault|Illegal instruction|Bus error|Aborted)\b.*)`)
 
-// Blame returns the lent program that crashed, to judge by what a failed step
+// Crashed returns the native program that crashed, to judge by what a failed step
 // printed, or "".
-func (k *Kit) Blame(output string) string {
+func (o *Overlay) Crashed(output string) string {
 	m := crashes.FindStringSubmatch(output)
 	switch {
 	case m == nil:

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
@@ -59,9 +60,7 @@ var ext4Features = []string{
 type Tools struct {
 	Store    *layer.Store
 	Archives *debian.Archives
-	// Lender prepares what lends native programs to layers, which at first are not
-	// there yet; it may return nil.
-	Lender func(ctx context.Context, layers []string) (chroot.Lender, error)
+	Native   *native.Provider
 }
 
 // Bootstrap returns a Debian arm64 image in Raspberry Pi OS's layout from the
@@ -121,15 +120,15 @@ func (from Debian) path(cacheDir string) string {
 
 // system makes the root file system as layers, topmost first.
 //
-// Only a program that is in the tree when a step begins can be lent to it, so
-// all packages are first extracted, then unpacked by the device's own dpkg, and
-// configured in a step of its own: from the first maintainer script on, shell,
-// perl and python are native.
+// Only a program that is in the tree when a step begins can be replaced by a
+// native one, so all packages are first extracted, then unpacked by the device's
+// own dpkg, and configured in a step of its own: from the first maintainer script
+// on, shell, perl and python are native.
 func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporter) ([]string, error) {
 	var extracted string
 	g, together := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		_, err := with.Lender(together, nil)
+		_, err := with.Native.Overlay(together)
 		return err
 	})
 	g.Go(func() (err error) {
@@ -140,7 +139,7 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 		return nil, err
 	}
 	layers := []string{extracted}
-	lender, err := with.Lender(ctx, layers)
+	overlay, err := with.Native.OverlayFor(ctx, layers)
 	if err != nil {
 		return nil, err
 	}
@@ -159,7 +158,7 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 			defer task.End()
 			return errors.Join(
 				d.Title(title),
-				chroot.Provision(ctx, d, layers, lender, []chroot.Step{from.step(step, task)}, log),
+				chroot.Provision(ctx, d, layers, overlay, []chroot.Step{from.step(step, task)}, log),
 			)
 		})
 		if err != nil {
@@ -196,7 +195,7 @@ func (from Debian) step(name string, task *progress.Task) chroot.Step {
 			"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
 			fmt.Sprintf("DISK_ID=%08x", from.diskID()), "PACKAGES=" + strings.Join(packages(), " "),
 		},
-		Files: []chroot.AidFile{
+		Files: []chroot.InjectedFile{
 			{Path: scriptPath, Mode: 0o755, Data: bootstrapScript},
 			chroot.NoServices(),
 		},

@@ -40,15 +40,15 @@ func OpenArchives(dir string) (*Archives, error) {
 	return &Archives{dir: dir, ok: map[string]bool{}}, nil
 }
 
-// Files returns the archives, to be laid where apt looks for them.
-func (a *Archives) Files() ([]chroot.AidFile, error) {
+// Files returns the archives, to be injected where apt looks for them.
+func (a *Archives) Files() ([]chroot.InjectedFile, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	entries, err := os.ReadDir(a.dir)
 	if err != nil {
 		return nil, fmt.Errorf("reading the cache of package archives: %w", err)
 	}
-	var files []chroot.AidFile
+	var files []chroot.InjectedFile
 	for _, e := range entries {
 		sum, name, ok := strings.Cut(e.Name(), "_")
 		if !ok || !strings.HasSuffix(name, ".deb") {
@@ -68,7 +68,7 @@ func (a *Archives) Files() ([]chroot.AidFile, error) {
 			}
 			a.ok[e.Name()] = true
 		}
-		files = append(files, chroot.AidFile{Path: filepath.Join(ArchivesDir, name), From: path})
+		files = append(files, chroot.InjectedFile{Path: filepath.Join(ArchivesDir, name), From: path})
 	}
 	return files, nil
 }
@@ -104,8 +104,8 @@ func (a *Archives) Collect(layers ...string) error {
 	return nil
 }
 
-// ClearArchives removes the archives of the topmost layer: like those it was lent, they
-// belong to the build and not to the device.
+// ClearArchives removes the archives of the topmost layer: like those that were
+// injected, they belong to the build and not to the device.
 func ClearArchives(layer string) error {
 	archives, err := filepath.Glob(filepath.Join(layer, ArchivesDir, "*.deb"))
 	for _, path := range archives {

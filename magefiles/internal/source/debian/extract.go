@@ -33,7 +33,7 @@ func (r Release) Extract(ctx context.Context, include []string, d layer.Draft, a
 		return err
 	}
 	at := filepath.Join(d.Scratch, "archives")
-	if _, err := chroot.NewAid(at, nil, kept); err != nil {
+	if _, err := chroot.NewInjectedLayer(at, nil, kept); err != nil {
 		return fmt.Errorf("laying out package archives: %w", err)
 	}
 	err = process.Cmd{

@@ -1,6 +1,6 @@
 //go:build integration
 
-package pipeline
+package native
 
 import (
 	"bytes"
@@ -11,15 +11,14 @@ import (
 	"testing"
 
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
-	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
 	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // A mirror that has nothing for amd64 makes a build slower, and no more.
 func TestNoNativeProgramsToBeHad(t *testing.T) {
-	if !native.Supported() {
-		t.Skip("lending is for amd64 build machines")
+	if !Supported() {
+		t.Skip("native programs are for amd64 build machines")
 	}
 	mirror := httptest.NewServer(http.NotFoundHandler())
 	defer mirror.Close()
@@ -34,11 +33,11 @@ func TestNoNativeProgramsToBeHad(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &Build{Options: Options{Log: log}, store: store, archives: archives, values: values{suite: "trixie", mirror: mirror.URL}}
+	p := Provider{Suite: "trixie", Mirror: mirror.URL, Store: store, Archives: archives, Log: log}
 	for range 2 {
-		lender, err := b.native(t.Context())
-		if lender != nil || err != nil {
-			t.Fatalf("got %v, %v, want no lender and no error", lender, err)
+		overlay, err := p.OverlayFor(t.Context(), nil)
+		if overlay != nil || err != nil {
+			t.Fatalf("got %v, %v, want no overlay and no error", overlay, err)
 		}
 	}
 	if got := strings.Count(out.String(), "warning: everything runs emulated"); got != 1 || !strings.Contains(out.String(), mirror.URL) {

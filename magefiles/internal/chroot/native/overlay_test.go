@@ -55,21 +55,21 @@ Status: deinstall ok config-files
 Version: 1
 `
 
-// kit returns a kit with two programs of dash, the link depmod, and sed.
-func kit(t *testing.T) *Kit {
+// testOverlay has two programs of dash, the link depmod, and sed.
+func testOverlay(t *testing.T) *Overlay {
 	t.Helper()
 	tree := t.TempDir()
 	for _, path := range []string{"usr/bin/dash", "usr/bin/extra", "usr/sbin/depmod", "usr/bin/sed", ownDir + "/ld.so", ownDir + "/lib/libc.so.6"} {
 		write(t, filepath.Join(tree, path), program(elf.EM_X86_64))
 	}
-	return &Kit{tree: tree, packages: map[string]contents{
+	return &Overlay{tree: tree, packages: map[string]contents{
 		"dash": {Version: "0.5.12-12", Programs: map[string]string{"usr/bin/dash": "", "usr/bin/extra": ""}},
 		"kmod": {Version: "34", Programs: map[string]string{"usr/sbin/depmod": "../bin/kmod"}},
 		"sed":  {Version: "4.9-2", Programs: map[string]string{"usr/bin/sed": ""}},
 	}}
 }
 
-func TestLendOnlyTwins(t *testing.T) {
+func TestOnlyProgramsOfTheSameVersionAreReplaced(t *testing.T) {
 	lower, upper := t.TempDir(), t.TempDir()
 	for _, f := range []string{"dash", "kmod", "sed"} {
 		write(t, filepath.Join(lower, "usr/bin", f), program(elf.EM_AARCH64))
@@ -82,9 +82,9 @@ func TestLendOnlyTwins(t *testing.T) {
 	if err := os.Symlink("../bin/kmod", filepath.Join(upper, "usr/sbin/depmod")); err != nil {
 		t.Fatal(err)
 	}
-	k := kit(t)
-	k.log = progress.New(io.Discard)
-	files, err := k.Lend([]string{upper, lower})
+	o := testOverlay(t)
+	o.log = progress.New(io.Discard)
+	files, err := o.Files([]string{upper, lower})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -99,22 +99,22 @@ func TestLendOnlyTwins(t *testing.T) {
 	}
 }
 
-func TestSuits(t *testing.T) {
+func TestMatches(t *testing.T) {
 	tree := t.TempDir()
 	for version, want := range map[string]bool{"4.9-2": true, "4.9-2+b1": true, "4.9-3": false} {
 		write(t, filepath.Join(tree, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "", version))
-		if got, err := kit(t).Suits([]string{tree}); got != want || err != nil {
+		if got, err := testOverlay(t).Matches([]string{tree}); got != want || err != nil {
 			t.Errorf("sed %s: got %v, %v, want %v", version, got, err, want)
 		}
 	}
-	if _, err := kit(t).Suits([]string{t.TempDir()}); err == nil {
-		t.Error("a tree without packages suits")
+	if _, err := testOverlay(t).Matches([]string{t.TempDir()}); err == nil {
+		t.Error("a tree without packages matches")
 	}
 }
 
-func TestPrograms(t *testing.T) {
+func TestParsePrograms(t *testing.T) {
 	list := "./\n./bin/dash\n./usr/sbin/\n./usr/sbin/installkernel\n./usr/share/x\n"
-	if diff := cmp.Diff([]string{"usr/bin/dash", "usr/sbin/installkernel"}, programs(list)); diff != "" {
+	if diff := cmp.Diff([]string{"usr/bin/dash", "usr/sbin/installkernel"}, parsePrograms(list)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -138,25 +138,25 @@ func TestPresent(t *testing.T) {
 	}
 }
 
-func TestActAsARM64(t *testing.T) {
-	got, err := actAsARM64("usr/bin/dpkg", []byte("1.22 (amd64)\x00amd64\x00native-amd64\x00"))
+func TestPatchArchitecture(t *testing.T) {
+	got, err := patchArchitecture("usr/bin/dpkg", []byte("1.22 (amd64)\x00amd64\x00native-amd64\x00"))
 	if want := "1.22 (amd64)\x00arm64\x00native-amd64\x00"; err != nil || string(got) != want {
 		t.Errorf("got %q, %v, want %q", got, err, want)
 	}
-	if _, err := actAsARM64("usr/bin/dpkg", []byte("1.22 (amd64)\x00")); err == nil {
+	if _, err := patchArchitecture("usr/bin/dpkg", []byte("1.22 (amd64)\x00")); err == nil {
 		t.Error("a dpkg that would manage packages of the build machine was taken")
 	}
 }
 
-func TestOwnLoader(t *testing.T) {
+func TestPatchInterpreter(t *testing.T) {
 	if !Supported() {
-		t.Skip("lending is for amd64 build machines")
+		t.Skip("native programs are for amd64 build machines")
 	}
 	raw, err := os.ReadFile("/bin/true")
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := useOwnLoader(raw)
+	got, err := patchInterpreter(raw)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -176,12 +176,12 @@ func TestOwnLoader(t *testing.T) {
 	t.Error("/bin/true names no loader")
 }
 
-func TestLendNothingToAStranger(t *testing.T) {
+func TestAnotherSystemKeepsAllItsPrograms(t *testing.T) {
 	lower := t.TempDir()
 	write(t, filepath.Join(lower, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "~other", "5"))
-	files, err := kit(t).Lend([]string{lower})
+	files, err := testOverlay(t).Files([]string{lower})
 	if err != nil || len(files) != 0 {
-		t.Errorf("lent %v, %v", files, err)
+		t.Errorf("got %v, %v, want no files", files, err)
 	}
 }
 
@@ -233,37 +233,37 @@ func TestVerifyFindsWhatWasCopied(t *testing.T) {
 		upper := t.TempDir()
 		write(t, filepath.Join(upper, "boot/initrd.img-6"), initramfs(t, elf.EM_AARCH64, pack))
 		write(t, filepath.Join(upper, "usr/bin/x"), program(elf.EM_AARCH64))
-		if err := kit(t).Verify(upper); err != nil {
+		if err := testOverlay(t).Verify(upper); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		write(t, filepath.Join(upper, "boot/firmware/initramfs8"), initramfs(t, elf.EM_X86_64, pack))
-		if err := kit(t).Verify(upper); err == nil || !strings.Contains(err.Error(), "/boot/firmware/initramfs8 holds bin/kmod") {
+		if err := testOverlay(t).Verify(upper); err == nil || !strings.Contains(err.Error(), "/boot/firmware/initramfs8 holds bin/kmod") {
 			t.Errorf("%s: got %v, want the program and where it is", name, err)
 		}
 	}
 	upper := t.TempDir()
 	write(t, filepath.Join(upper, "opt/x"), program(elf.EM_X86_64))
-	if err := kit(t).Verify(upper); err == nil || !strings.Contains(err.Error(), "/opt/x") {
+	if err := testOverlay(t).Verify(upper); err == nil || !strings.Contains(err.Error(), "/opt/x") {
 		t.Errorf("got %v, want the file's name", err)
 	}
 	upper = t.TempDir()
 	write(t, filepath.Join(upper, "boot/initrd.img"), []byte("what is this?"))
-	if err := kit(t).Verify(upper); err == nil {
+	if err := testOverlay(t).Verify(upper); err == nil {
 		t.Error("an initramfs that could not be read was taken for a good one")
 	}
 }
 
-func TestBlame(t *testing.T) {
+func TestCrashed(t *testing.T) {
 	for output, want := range map[string]string{
 		"E: Unable to locate package x":                                            "",
 		"ok\n/usr/bin/perl: error while loading shared libraries: libx.so: cannot": "perl",
 		"sed: symbol lookup error: sed: undefined symbol: x":                       "sed",
 		"line 3:   123 Segmentation fault      dpkg-deb --x":                       `program behind the line "line 3:   123 Segmentation fault      dpkg-deb --x"`,
 	} {
-		if got := (&Kit{}).Blame(output); got != want {
-			t.Errorf("Blame(%q) = %q, want %q", output, got, want)
+		if got := (&Overlay{}).Crashed(output); got != want {
+			t.Errorf("Crashed(%q) = %q, want %q", output, got, want)
 		}
 	}
 }
 
-var _ chroot.Lender = (*Kit)(nil)
+var _ chroot.NativeOverlay = (*Overlay)(nil)
