@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 
 	"github.com/cubeos-app/releases/magefiles/internal/bench"
-	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -18,7 +17,7 @@ import (
 //
 // It takes the lab profile and half an hour, and touches neither build/ nor
 // cache but for a scratch directory. -only=NAME measures one thing: profile,
-// builds, assist, pack or growth. -runs is how often what takes seconds is
+// builds, native, pack or growth. -runs is how often what takes seconds is
 // repeated for a median, by default 3.
 func Bench(ctx context.Context, profile, cache, only *string, runs *int) (err error) {
 	ctx, stop := interruptible(ctx)
@@ -31,15 +30,14 @@ func Bench(ctx context.Context, profile, cache, only *string, runs *int) (err er
 		return err
 	}
 	report, err := bench.Run(ctx, bench.Options{
-		Root: o.Root, Profile: o.Profile, Cache: o.Cache, Only: or(only, ""), Runs: or(runs, 3), Log: o.Log,
+		Workspace: o.Workspace, Profile: o.Profile, Only: or(only, ""), Runs: or(runs, 3),
 	})
 	fmt.Print(report.Markdown())
 	if err != nil {
 		return err
 	}
-	build := filepath.Join(o.Root, "build")
-	if err := os.MkdirAll(build, 0o755); err != nil {
+	if err := os.MkdirAll(o.BuildDir(), 0o755); err != nil {
 		return err
 	}
-	return errors.Join(report.Write(filepath.Join(build, "bench.json")), pipeline.GiveBack(o.Root))
+	return errors.Join(report.Write(filepath.Join(o.BuildDir(), "bench.json")), o.GiveBack())
 }

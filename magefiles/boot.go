@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/scenario"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/proof"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 )
 
@@ -26,7 +28,19 @@ func Boot(ctx context.Context, profile, version, cache, refresh, engine, scenari
 }
 
 func boot(ctx context.Context, f flags) error {
-	return build(ctx, f, []host.Group{host.Build, host.Boot}, (*pipeline.Build).Boot)
+	o, err := f.bootOptions()
+	if err != nil {
+		return err
+	}
+	return build(ctx, f, []host.Group{host.Build, host.Boot}, func(ctx context.Context, b *pipeline.Build) error {
+		return proof.Boot(ctx, b, o)
+	})
+}
+
+// bootOptions resolves the flags that say what the image is put through.
+func (f flags) bootOptions() (proof.BootOptions, error) {
+	chosen, err := scenario.Named(cmp.Or(or(f.scenario, ""), scenario.Operational().Name))
+	return proof.BootOptions{Scenarios: chosen, Jobs: or(f.jobs, 0)}, err
 }
 
 // Scenarios lists what an image can be put through.

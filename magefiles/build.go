@@ -6,16 +6,17 @@ import (
 	"context"
 
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/release"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 )
 
 // Download saves the services' container images as archives into docker-images/PROFILE.
 //
-// -update resolves the tags of skopeo/images.txt anew and rewrites
+// -update resolves the tags of skopeo/images.txt again and rewrites
 // skopeo/images.lock; -mirror=HOST:PORT pulls from a registry mirror.
 func Download(ctx context.Context, profile, cache, mirror *string, update *bool) error {
 	f := flags{profile: profile, cache: cache, mirror: mirror, update: or(update, false)}
-	return build(ctx, f, nil, (*pipeline.Build).ContainerImages)
+	return build(ctx, f, nil, method((*pipeline.Build).ContainerImages))
 }
 
 // Base brings the base image into the cache: downloaded and verified, or bootstrapped.
@@ -24,7 +25,7 @@ func Download(ctx context.Context, profile, cache, mirror *string, update *bool)
 // rootfs layers in the cache may occupy when the build ends, by default 20.
 func Base(ctx context.Context, profile, cache, refresh *string, limit *int, emulate *bool) error {
 	f := flags{profile: profile, cache: cache, refresh: refresh, limit: limit, emulate: or(emulate, false)}
-	return build(ctx, f, []host.Group{host.Build}, func(b *pipeline.Build, ctx context.Context) error {
+	return build(ctx, f, []host.Group{host.Build}, func(ctx context.Context, b *pipeline.Build) error {
 		img, err := b.Base(ctx)
 		if err == nil {
 			b.Log.Printf("base image: %s", img.Path)
@@ -35,13 +36,13 @@ func Base(ctx context.Context, profile, cache, refresh *string, limit *int, emul
 
 // Build makes the raw image build/cubeos-VERSION-arm64.img.
 //
-// -emulate lends the chroot none of this machine's programs. -refresh=NAME runs
+// -emulate gives the chroot none of this machine's programs. -refresh=NAME runs
 // the provisioner of that name and all behind it again, for newer packages, and
 // -refresh=base bootstraps the base image again, too. -engine=packer runs the
 // recipe with Packer in a Docker container instead.
 func Build(ctx context.Context, profile, version, cache, refresh, engine *string, limit *int, emulate *bool) error {
 	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, limit: limit, emulate: or(emulate, false)}
-	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Image)
+	return build(ctx, f, []host.Group{host.Build}, method((*pipeline.Build).Image))
 }
 
 // Compress makes the .img.xz of the image, its checksum, block map and build manifest.
@@ -49,29 +50,35 @@ func Build(ctx context.Context, profile, version, cache, refresh, engine *string
 // -level is xz's, 0 to 9.
 func Compress(ctx context.Context, profile, version, cache, refresh, engine *string, level, limit *int) error {
 	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, level: level, limit: limit}
-	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Compress)
+	return build(ctx, f, []host.Group{host.Build}, method((*pipeline.Build).Compress))
 }
 
 // Imager writes the image's entry into rpi-imager.json (build/rpi-imager.json for a lab image).
 func Imager(ctx context.Context, profile, version, cache, refresh, engine *string, level, limit *int) error {
 	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, level: level, limit: limit}
-	return build(ctx, f, []host.Group{host.Build}, (*pipeline.Build).Imager)
+	return build(ctx, f, []host.Group{host.Build}, release.Imager)
 }
 
 // Release makes and proves everything that is published: image, checksum, block map, manifest and rpi-imager.json.
 //
 // It is put through all scenarios; -scenario=NAME,NAME takes others.
 func Release(ctx context.Context, profile, version, cache, refresh, engine, scenario *string, limit, jobs *int) error {
-	return release(ctx, flags{
+	return makeRelease(ctx, flags{
 		profile: profile, version: version, cache: cache, refresh: refresh, engine: engine,
 		scenario: scenario, limit: limit, jobs: jobs,
 	})
 }
 
-func release(ctx context.Context, f flags) error {
+func makeRelease(ctx context.Context, f flags) error {
 	f.locked = true
 	if f.scenario == nil {
 		f.scenario = ptr("all")
 	}
-	return build(ctx, f, []host.Group{host.Build, host.Boot}, (*pipeline.Build).Release)
+	o, err := f.bootOptions()
+	if err != nil {
+		return err
+	}
+	return build(ctx, f, []host.Group{host.Build, host.Boot}, func(ctx context.Context, b *pipeline.Build) error {
+		return release.Run(ctx, b, o)
+	})
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/proof"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
@@ -70,31 +71,33 @@ func (Test) Integration(ctx context.Context) error {
 
 // Proofs builds the lab image twice and provisions it once more emulated: all have to be the same.
 func (Test) Proofs(ctx context.Context) error {
-	return verify(ctx, flags{profile: ptr(labProfile)}, (*pipeline.Build).Proofs)
+	return verify(ctx, flags{profile: ptr(labProfile)}, proof.Both)
 }
 
 // Verify groups proofs about the build itself.
 type Verify mg.Namespace
 
-// Sameness provisions natively and emulated and compares the two root file systems, file by file.
-func (Verify) Sameness(ctx context.Context, profile, cache *string) error {
-	return build(ctx, flags{profile: profile, cache: cache}, []host.Group{host.Build}, (*pipeline.Build).Sameness)
+// Equivalence provisions natively and emulated and compares the two root file systems, file by file.
+func (Verify) Equivalence(ctx context.Context, profile, cache *string) error {
+	return build(ctx, flags{profile: profile, cache: cache}, []host.Group{host.Build}, proof.Equivalence)
 }
 
 // Reproducible builds the image twice, each time from nothing but downloads, and compares the two bit for bit.
 func (Verify) Reproducible(ctx context.Context, profile, cache *string) error {
-	return verify(ctx, flags{profile: profile, cache: cache}, (*pipeline.Build).Reproducible)
+	return verify(ctx, flags{profile: profile, cache: cache}, proof.Reproducible)
 }
 
 // verify compresses lightly: what is compared is whether it comes out the same.
-func verify(ctx context.Context, f flags, what func(*pipeline.Build, context.Context) error) error {
+func verify(ctx context.Context, f flags, what func(context.Context, *pipeline.Build) error) error {
 	f.level = ptr(demoLevel)
 	return build(ctx, f, []host.Group{host.Build}, what)
 }
 
 // Cache reads every rootfs layer in the cache and drops those that were changed or damaged.
 func (Verify) Cache(ctx context.Context, cache *string) error {
-	return asRoot(ctx, flags{cache: cache}, pipeline.VerifyCache)
+	return asRoot(ctx, flags{cache: cache}, func(ctx context.Context, o pipeline.Options) error {
+		return o.Cache.VerifyLayers(ctx, o.Log)
+	})
 }
 
 func goTest(ctx context.Context, args ...string) error {

@@ -23,7 +23,7 @@ func CI(ctx context.Context) error {
 		case gitlab.Unit:
 			err = Test{}.Unit(ctx)
 		case gitlab.Release:
-			err = release(ctx, flags{profile: &job.Profile, version: &job.Version})
+			err = makeRelease(ctx, flags{profile: &job.Profile, version: &job.Version})
 		case gitlab.Demo:
 			err = bootCore(ctx)
 		default:

@@ -9,6 +9,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
 
 // Prereqs installs what building, booting and testing need; -check only reports what is missing.
@@ -19,7 +20,7 @@ func Prereqs(ctx context.Context, cache *string, check *bool) error {
 	if err != nil {
 		return err
 	}
-	needs := host.Needs{Groups: host.AllGroups(), Kernel: true, Disk: pipeline.DiskNeeds(o.Root, o.Cache)}
+	needs := host.Needs{Groups: host.AllGroups(), Kernel: true, Disk: o.DiskNeeds()}
 	if !or(check, false) {
 		return host.EnsureInstalled(ctx, needs, o.Log)
 	}
@@ -52,12 +53,12 @@ func Binfmt(ctx context.Context) error {
 // container images and Debian packages from the cache, and nothing else; -all
 // removes everything.
 func Clean(ctx context.Context, cache *string, layers, base, blobs, packages, all *bool) error {
-	var kinds []pipeline.Kind
+	var kinds []workspace.Kind
 	for _, k := range []struct {
 		given *bool
-		kind  pipeline.Kind
+		kind  workspace.Kind
 	}{
-		{layers, pipeline.Layers}, {base, pipeline.Bases}, {blobs, pipeline.Blobs}, {packages, pipeline.Packages},
+		{layers, workspace.Layers}, {base, workspace.Bases}, {blobs, workspace.Blobs}, {packages, workspace.Packages},
 	} {
 		if or(k.given, false) {
 			kinds = append(kinds, k.kind)
@@ -65,11 +66,11 @@ func Clean(ctx context.Context, cache *string, layers, base, blobs, packages, al
 	}
 	switch {
 	case or(all, false):
-		kinds = pipeline.AllKinds()
+		kinds = workspace.AllKinds()
 	case len(kinds) == 0:
-		kinds = []pipeline.Kind{pipeline.Builds}
+		kinds = []workspace.Kind{workspace.Builds}
 	}
 	return asRoot(ctx, flags{cache: cache}, func(ctx context.Context, o pipeline.Options) error {
-		return pipeline.Clean(ctx, o, kinds)
+		return o.Clean(ctx, kinds)
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
 
 const (
@@ -50,26 +51,22 @@ func (f flags) options(log *progress.Reporter) (pipeline.Options, error) {
 		return pipeline.Options{}, err
 	}
 	const gibibyte = 1 << 30
-	limit := or(f.limit, pipeline.DefaultLimit/gibibyte)
+	limit := or(f.limit, workspace.DefaultLimit/gibibyte)
 	if limit < 1 {
 		return pipeline.Options{}, fmt.Errorf("-limit=%d: the limit of the rootfs layers in the cache is at least 1 GiB; `go tool mage clean -layers` removes them all", limit)
 	}
 	return pipeline.Options{
-		Root:     root,
-		Profile:  or(f.profile, defaultProfile),
-		Version:  or(f.version, ""),
-		Cache:    cache,
-		Level:    or(f.level, 6),
-		Mirror:   or(f.mirror, ""),
-		Update:   f.update,
-		Locked:   f.locked,
-		Emulate:  f.emulate,
-		Refresh:  or(f.refresh, ""),
-		Limit:    int64(limit) * gibibyte,
-		Engine:   or(f.engine, pipeline.EmbeddedEngine),
-		Scenario: or(f.scenario, ""),
-		Jobs:     or(f.jobs, 0),
-		Log:      log,
+		Workspace: workspace.Workspace{Root: root, Cache: workspace.Cache(cache), Log: log},
+		Profile:   or(f.profile, defaultProfile),
+		Version:   or(f.version, ""),
+		Level:     or(f.level, 6),
+		Mirror:    or(f.mirror, ""),
+		Update:    f.update,
+		Locked:    f.locked,
+		Emulate:   f.emulate,
+		Refresh:   or(f.refresh, ""),
+		Limit:     int64(limit) * gibibyte,
+		Engine:    or(f.engine, pipeline.EmbeddedEngine),
 	}, nil
 }
 
@@ -81,15 +78,20 @@ func or[T any](p *T, otherwise T) T {
 }
 
 // build opens a build and does one thing with it.
-func build(ctx context.Context, f flags, groups []host.Group, do func(*pipeline.Build, context.Context) error) error {
+func build(ctx context.Context, f flags, groups []host.Group, do func(context.Context, *pipeline.Build) error) error {
 	return asRoot(ctx, f, func(ctx context.Context, o pipeline.Options) (err error) {
 		b, err := pipeline.Open(ctx, o, groups...)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, b.Close()) }()
-		return layer.ExplainFull(o.Cache, do(b, ctx))
+		return layer.ExplainFull(string(o.Cache), do(ctx, b))
 	})
+}
+
+// method makes a function of a method of a build.
+func method(do func(*pipeline.Build, context.Context) error) func(context.Context, *pipeline.Build) error {
+	return func(ctx context.Context, b *pipeline.Build) error { return do(b, ctx) }
 }
 
 // asRoot does one thing as root, interruptible.

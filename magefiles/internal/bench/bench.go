@@ -11,17 +11,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
+	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
 
 // Options say what to measure.
 type Options struct {
-	Root    string // of the repository
+	workspace.Workspace
 	Profile string
-	Cache   string // directory in which the scratch directory is made
 	Only    string // the name of one part, or "" for all
 	Runs    int    // of what takes seconds; builds from nothing run once
-	Log     *progress.Reporter
 }
 
 // part measures one thing and adds what it found to the session's report.
@@ -37,7 +35,7 @@ func parts() []part {
 		{"profile", profile},
 		{"pack", pack},
 		{"growth", growth},
-		{"assist", assisted},
+		{"native", natively},
 	}
 }
 
@@ -71,7 +69,7 @@ func Run(ctx context.Context, o Options) (report Report, err error) {
 	if err != nil {
 		return report, err
 	}
-	defer func() { err = errors.Join(err, s.close()) }()
+	defer func() { err = errors.Join(err, s.scratch.Remove()) }()
 	if s.report, err = newReport(ctx, o); err != nil {
 		return report, err
 	}

@@ -17,7 +17,7 @@ import (
 
 func TestRunRefusesWhatItDoesNotKnow(t *testing.T) {
 	for want, o := range map[string]Options{
-		"builds, profile, pack, growth, assist": {Only: "fast", Runs: 1},
+		"builds, profile, pack, growth, native": {Only: "fast", Runs: 1},
 		"-runs=0":                               {Only: "growth"},
 	} {
 		report, err := Run(t.Context(), o)

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
@@ -35,7 +34,7 @@ func (s *session) fromNothing(ctx context.Context) (*coldBuild, error) {
 		return nil, err
 	}
 	cache := s.cache(first)
-	usage := watch(filepath.Join(cache, pipeline.LayersDir), cache, filepath.Join(s.clone, "build"), filepath.Join(s.clone, "docker-images"))
+	usage := watch(cache.Layers(), string(cache), filepath.Join(s.clone, "build"), filepath.Join(s.clone, "docker-images"))
 	record, err := s.build(ctx, first, false)
 	peak, usageErr := usage.stop()
 	if err != nil {
@@ -59,20 +58,21 @@ func (s *session) withPackages(ctx context.Context) (*timing.Span, error) {
 	if s.archived != nil {
 		return s.archived, nil
 	}
-	record, err := s.anew(ctx, first, second, false)
+	record, err := s.withPackagesOf(ctx, first, second, false)
 	s.archived = record
 	return record, err
 }
 
-// anew builds with the package archives of one cache, and nothing else, in another.
-func (s *session) anew(ctx context.Context, from, to string, emulate bool) (*timing.Span, error) {
+// withPackagesOf builds with the package archives of one cache, and nothing else,
+// in another.
+func (s *session) withPackagesOf(ctx context.Context, from, to string, emulate bool) (*timing.Span, error) {
 	if err := s.forget(); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(s.cache(to), 0o755); err != nil {
+	if err := os.Mkdir(string(s.cache(to)), 0o755); err != nil {
 		return nil, err
 	}
-	err := os.Rename(filepath.Join(s.cache(from), pipeline.PackagesDir), filepath.Join(s.cache(to), pipeline.PackagesDir))
+	err := os.Rename(s.cache(from).Packages(), s.cache(to).Packages())
 	if err != nil {
 		return nil, fmt.Errorf("handing on the package archives: %w", err)
 	}
@@ -141,9 +141,9 @@ func appendComment(script string) error {
 	return os.WriteFile(script, append(text, "# changed\n"...), 0o755)
 }
 
-// assisted measures native programs against emulated ones, package archives
+// natively measures native programs against emulated ones, package archives
 // cached for both.
-func assisted(ctx context.Context, s *session) error {
+func natively(ctx context.Context, s *session) error {
 	if _, err := s.fromNothing(ctx); err != nil {
 		return err
 	}
@@ -151,7 +151,7 @@ func assisted(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	slow, err := s.anew(ctx, second, emulated, true)
+	slow, err := s.withPackagesOf(ctx, second, emulated, true)
 	if err != nil {
 		return fmt.Errorf("building emulated: %w", err)
 	}
@@ -168,7 +168,7 @@ func assisted(ctx context.Context, s *session) error {
 			continue
 		}
 		s.report.add(Row{
-			What: work.what + ", native programs lent", Measured: seconds(sum(a)),
+			What: work.what + ", native programs", Measured: seconds(sum(a)),
 			Reference: "the same, emulated", Other: seconds(sum(b)), Target: 0.2,
 		})
 	}

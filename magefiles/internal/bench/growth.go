@@ -13,6 +13,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/proof/filelist"
 	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 )
 
@@ -79,7 +80,7 @@ type growthStep struct {
 func growthSteps() []growthStep {
 	return []growthStep{
 		{"layer, finished before", (*sample).layer},
-		{"manifest", (*sample).manifest},
+		{"list of files", (*sample).list},
 		{"pack", (*sample).pack},
 		{"extract", (*sample).extract},
 		{"list of occupied blocks", (*sample).occupied},
@@ -125,7 +126,7 @@ type sample struct {
 }
 
 func (s *session) newSample(ctx context.Context, files int) (*sample, error) {
-	m := &sample{files: files, dir: filepath.Join(s.dir, "growth", fmt.Sprint(files)), key: fmt.Sprint(files)}
+	m := &sample{files: files, dir: filepath.Join(s.scratch.Dir, "growth", fmt.Sprint(files)), key: fmt.Sprint(files)}
 	if err := os.MkdirAll(m.dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -161,10 +162,10 @@ func (m *sample) layer(ctx context.Context) (time.Duration, error) {
 	})
 }
 
-func (m *sample) manifest(ctx context.Context) (took time.Duration, err error) {
+func (m *sample) list(ctx context.Context) (took time.Duration, err error) {
 	return took, withView(m.tree, filepath.Join(m.dir, "view"), func(v chroot.View) error {
 		took, err = timed(func() error {
-			_, err := chroot.ReadManifest(ctx, v)
+			_, err := filelist.Read(ctx, v)
 			return err
 		})
 		return err

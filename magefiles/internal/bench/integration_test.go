@@ -5,10 +5,12 @@ package bench
 import (
 	"path/filepath"
 	"testing"
+
+	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
 
 func TestStepsOfGrowthRunOnATree(t *testing.T) {
-	s := &session{Options: Options{Profile: "lab"}, dir: t.TempDir()}
+	s := &session{Options: Options{Profile: "lab"}, scratch: workspace.Scratch{Dir: t.TempDir()}}
 	m, err := s.newSample(t.Context(), 300)
 	if err != nil {
 		t.Fatal(err)
@@ -21,13 +23,12 @@ func TestStepsOfGrowthRunOnATree(t *testing.T) {
 }
 
 func TestBothWaysMakeTheSameImageSmall(t *testing.T) {
-	dir := t.TempDir()
-	s := &session{Options: Options{Profile: "lab"}, dir: dir}
+	s := &session{Options: Options{Profile: "lab"}, scratch: workspace.Scratch{Dir: t.TempDir()}}
 	m, err := s.newSample(t.Context(), 300)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newContest(t.Context(), m.img, t.TempDir())
+	c, err := newBothWays(t.Context(), m.img, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func newReport(ctx context.Context, o Options) (Report, error) {
 	if r.Commit, err = process.Output(ctx, "git", "-C", o.Root, "describe", "--always", "--dirty", "--abbrev=12"); err != nil {
 		return r, err
 	}
-	r.Machine, err = thisMachine(ctx, o.Cache)
+	r.Machine, err = thisMachine(ctx, string(o.Cache))
 	return r, err
 }
 

@@ -36,12 +36,12 @@ func pack(ctx context.Context, s *session) error {
 	if err != nil {
 		return err
 	}
-	dir := filepath.Join(s.dir, "pack")
+	dir := filepath.Join(s.scratch.Dir, "pack")
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
 	s.Log.Printf("taking the image apart, and writing it into one of 8 GiB")
-	c, err := newContest(ctx, img, dir)
+	c, err := newBothWays(ctx, img, dir)
 	if err != nil {
 		return fmt.Errorf("preparing: %w", err)
 	}
@@ -97,8 +97,8 @@ func medianOf(all []outcome, of func(outcome) time.Duration) time.Duration {
 	return middle(picked)
 }
 
-// contest is the finished tree in both forms.
-type contest struct {
+// bothWays is the finished tree as each way of making an image starts from it.
+type bothWays struct {
 	dir    string
 	layout diskimage.Layout
 	tree   string
@@ -106,8 +106,8 @@ type contest struct {
 	used   string // a root file system of the card's size that was built in
 }
 
-// newContest takes an image apart and puts its tree into a larger one.
-func newContest(ctx context.Context, img, dir string) (*contest, error) {
+// newBothWays takes an image apart and puts its tree into a larger one.
+func newBothWays(ctx context.Context, img, dir string) (*bothWays, error) {
 	table, err := diskimage.Read(ctx, img)
 	if err != nil {
 		return nil, err
@@ -116,7 +116,7 @@ func newContest(ctx context.Context, img, dir string) (*contest, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &contest{
+	c := &bothWays{
 		dir: dir, tree: filepath.Join(dir, "tree"), head: filepath.Join(dir, "head"), used: filepath.Join(dir, "used"),
 		layout: diskimage.Layout{
 			ID: table.ID, BootStart: boot.Start, BootSize: boot.Size, BootType: boot.Type,
@@ -167,7 +167,7 @@ umount /mnt`, "sh",
 }
 
 // fromTree makes an image as a build does.
-func (c *contest) fromTree(ctx context.Context) (o outcome, err error) {
+func (c *bothWays) fromTree(ctx context.Context) (o outcome, err error) {
 	img := filepath.Join(c.dir, "packed.img")
 	defer func() { err = errors.Join(err, os.RemoveAll(img)) }()
 	err = withView(c.tree, filepath.Join(c.dir, "view"), func(v chroot.View) error {
@@ -183,7 +183,7 @@ func (c *contest) fromTree(ctx context.Context) (o outcome, err error) {
 // inPlace shrinks a copy of the image that was built in: checked, moved
 // together and cut off behind the last block, which are PiShrink's steps, and
 // what is free in it set to zero.
-func (c *contest) inPlace(ctx context.Context) (o outcome, err error) {
+func (c *bothWays) inPlace(ctx context.Context) (o outcome, err error) {
 	img := filepath.Join(c.dir, "shrunk")
 	defer func() { err = errors.Join(err, os.RemoveAll(img)) }()
 	if err := process.Run(ctx, "cp", "--sparse=always", c.used, img); err != nil {

@@ -12,8 +12,8 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
+	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
 
 // version of the images built here. It does not come from git, so that a
@@ -24,10 +24,9 @@ const version = "0.0.0-bench"
 // that several parts share.
 type session struct {
 	Options
-	dir    string // all that is made
-	clone  string // of the checkout
-	report Report
-	unlock func() error
+	scratch workspace.Scratch // all that is made
+	clone   string            // of the checkout
+	report  Report
 
 	cold     *coldBuild   // memory of fromNothing
 	archived *timing.Span // memory of withPackages
@@ -37,38 +36,25 @@ type session struct {
 // and rounded up: two caches, raw images, and an image of 8 GiB with holes.
 const needs = 16 << 30
 
-// open takes the scratch directory, empties it of what a killed run left, and
-// copies the checkout into it.
-func open(ctx context.Context, o Options) (s *session, err error) {
-	err = host.EnsureInstalled(ctx, host.Needs{
+// open takes the scratch directory and copies the checkout into it.
+func open(ctx context.Context, o Options) (*session, error) {
+	err := host.EnsureInstalled(ctx, host.Needs{
 		Groups: []host.Group{host.Build, host.Bench},
 		Root:   true,
-		Disk:   map[string]int64{o.Cache: needs},
+		Disk:   map[string]int64{string(o.Cache): needs},
 	}, o.Log)
 	if err != nil {
 		return nil, err
 	}
-	s = &session{Options: o, dir: filepath.Join(o.Cache, "bench")}
-	if s.unlock, err = stage.Lock(ctx, s.dir+".lock", o.Log); err != nil {
+	s := &session{Options: o}
+	if s.scratch, err = o.OpenScratch(ctx, workspace.BenchScratch); err != nil {
 		return nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
-		}
-	}()
-	if err := os.RemoveAll(s.dir); err != nil {
-		return nil, fmt.Errorf("removing what an earlier benchmark left: %w", err)
+	s.clone = filepath.Join(s.scratch.Dir, "checkout")
+	if err := copyCheckout(ctx, o.Root, s.clone); err != nil {
+		return nil, errors.Join(err, s.scratch.Remove())
 	}
-	if err := os.MkdirAll(s.dir, 0o755); err != nil {
-		return nil, err
-	}
-	s.clone = filepath.Join(s.dir, "checkout")
-	return s, copyCheckout(ctx, o.Root, s.clone)
-}
-
-func (s *session) close() error {
-	return errors.Join(os.RemoveAll(s.dir), s.unlock())
+	return s, nil
 }
 
 // copyCheckout clones the repository with its uncommitted changes to tracked files.
@@ -93,7 +79,8 @@ func (s *session) build(ctx context.Context, cache string, emulate bool) (record
 	ctx, record = timing.Record(ctx, "build")
 	defer record.End()
 	b, err := pipeline.Open(ctx, pipeline.Options{
-		Root: s.clone, Profile: s.Profile, Version: version, Cache: s.cache(cache), Emulate: emulate, Log: s.Log,
+		Workspace: workspace.Workspace{Root: s.clone, Cache: s.cache(cache), Log: s.Log},
+		Profile:   s.Profile, Version: version, Emulate: emulate,
 	}, host.Build)
 	if err != nil {
 		return record, err
@@ -102,7 +89,9 @@ func (s *session) build(ctx context.Context, cache string, emulate bool) (record
 	return record, b.Image(ctx)
 }
 
-func (s *session) cache(name string) string { return filepath.Join(s.dir, "cache", name) }
+func (s *session) cache(name string) workspace.Cache {
+	return workspace.Cache(filepath.Join(s.scratch.Dir, "cache", name))
+}
 
 // forget removes what builds left in the checkout.
 func (s *session) forget() error {

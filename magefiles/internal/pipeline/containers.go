@@ -16,7 +16,7 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 	o := containerimage.Options{
 		ListFile: filepath.Join(b.Root, "skopeo", "images.txt"),
 		Dir:      filepath.Join(b.Root, b.values.containerImages),
-		CacheDir: filepath.Join(b.downloads, "blobs"),
+		CacheDir: b.downloads.Blobs(),
 		Mirror:   b.Mirror,
 		Update:   b.Update,
 		Locked:   b.Locked,
@@ -31,7 +31,7 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 		if o.MirrorID, err = lab.InputsDigest(standIns); err != nil {
 			return err
 		}
-		o.CacheDir = filepath.Join(b.Cache, "blobs")
+		o.CacheDir = b.Cache.Blobs()
 		o.Mirror = "127.0.0.1:0" // until it runs; its identity is MirrorID
 	} else {
 		o.LockFile = filepath.Join(b.Root, "skopeo", "images.lock")

@@ -11,7 +11,6 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/build"
 	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
 	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
-	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
 )
 
 // The engines that can run the recipe.
@@ -60,50 +59,21 @@ func (b *Build) engine(ctx context.Context) (build.Engine, error) {
 	builder, err := b.builder()
 	return packer.Engine{
 		Builder:  builder,
-		Pin:      b.pinBuilder,
+		Pin:      func(digest string) error { return packer.PinBuilder(b.Root, digest, b.Log) },
 		Root:     b.Root,
 		Template: filepath.Join("packer", "cubeos.pkr.hcl"),
 		VarFile:  filepath.Join("packer", b.Profile+".pkrvars.hcl"),
 		Vars:     map[string]string{"version": b.Version},
-		Lock:     LockFile(b.Root),
+		Lock:     b.LockFile(),
 		Log:      b.Log,
 	}, err
 }
 
-func (b *Build) builderLock() string { return filepath.Join(b.Root, "packer", "builder.lock") }
-
 // builder is the container image that Packer comes in.
 func (b *Build) builder() (packer.Builder, error) {
-	list := filepath.Join(b.Root, "packer", "builder.txt")
-	entries, err := containerimage.ReadList(list)
-	if err != nil {
-		return packer.Builder{}, err
+	builder, err := packer.ReadBuilder(b.Root)
+	if err == nil && b.Locked && builder.Digest == "" {
+		err = errors.New("no digest of the builder's image is pinned: build once with -engine=packer, and commit packer/builder.lock")
 	}
-	if len(entries) != 1 {
-		return packer.Builder{}, fmt.Errorf("%s has to name one image, not %d", list, len(entries))
-	}
-	locked, err := containerimage.ReadLock(b.builderLock())
-	if err != nil {
-		return packer.Builder{}, err
-	}
-	builder := packer.Builder{Reference: entries[0].Reference}
-	for _, l := range locked {
-		if l.Reference == builder.Reference {
-			builder.Digest = l.Digest
-		}
-	}
-	if b.Locked && builder.Digest == "" {
-		return builder, errors.New("no digest of the builder's image is pinned: build once with -engine=packer, and commit packer/builder.lock")
-	}
-	return builder, nil
-}
-
-// pinBuilder keeps the digest that a tag stood for.
-func (b *Build) pinBuilder(digest string) error {
-	entries, err := containerimage.ReadList(filepath.Join(b.Root, "packer", "builder.txt"))
-	if err != nil {
-		return err
-	}
-	b.Log.Printf("%s has a new digest: commit it, so that the next build uses the same builder", b.builderLock())
-	return containerimage.WriteLock(b.builderLock(), []containerimage.Locked{{Entry: entries[0], Digest: digest}})
+	return builder, err
 }

@@ -18,7 +18,7 @@ func newBuild(t *testing.T, profile, version string) *Build {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	return &Build{Options: Options{Profile: profile, Version: version}, dir: dir, names: names.In(dir)}
+	return &Build{Options: Options{Profile: profile, Version: version}, Dir: dir, Names: names.In(dir)}
 }
 
 func TestOnlySupersededDevelopmentBuildsAreDropped(t *testing.T) {
@@ -34,14 +34,14 @@ func TestOnlySupersededDevelopmentBuildsAreDropped(t *testing.T) {
 	}
 	b := newBuild(t, "pios", "0.0.0-dev+gbbbbbbbbbbbb")
 	for _, name := range append(kept, dropped...) {
-		if err := os.WriteFile(filepath.Join(b.dir, name), nil, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(b.Dir, name), nil, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if err := b.dropSuperseded(); err != nil {
 		t.Fatal(err)
 	}
-	entries, err := os.ReadDir(b.dir)
+	entries, err := os.ReadDir(b.Dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,33 +54,17 @@ func TestOnlySupersededDevelopmentBuildsAreDropped(t *testing.T) {
 	}
 }
 
-func TestReleaseRefusesBeforeAnyWork(t *testing.T) {
+func TestWhatIsNotPublishable(t *testing.T) {
 	b := newBuild(t, "lab", "1.2.3")
-	b.Dirty = true
-	err := b.Release(t.Context())
+	b.Revision.Dirty = true
+	err := b.Publishable()
 	for _, want := range []string{"lab are never released", "not committed"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-}
-
-func TestSweepRemovesOnlyHalfMadeFiles(t *testing.T) {
-	b := newBuild(t, "pios", "1.2.3")
-	for _, name := range []string{"x.img", "x.img.partial", "x.img.view/root/file"} {
-		path := filepath.Join(b.dir, name)
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(path, nil, 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := b.sweep(); err != nil {
-		t.Fatal(err)
-	}
-	entries, err := os.ReadDir(b.dir)
-	if err != nil || len(entries) != 1 || entries[0].Name() != "x.img" {
-		t.Errorf("left %v, %v", entries, err)
+	b.Revision.Dirty, b.values.publishable = false, true
+	if err := b.Publishable(); err != nil {
+		t.Error(err)
 	}
 }

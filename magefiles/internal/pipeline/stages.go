@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -25,7 +24,7 @@ import (
 // Base brings the base image into the cache.
 func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 	if b.values.kind == "bootstrap" {
-		debian, dir := baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, filepath.Join(b.Cache, "base")
+		debian, dir := baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.Cache.BaseImages()
 		if b.Refresh == embedded.RefreshBase && !b.refreshedBase {
 			if err := baseimage.Forget(ctx, debian, dir, b.Log); err != nil {
 				return baseimage.Image{}, err
@@ -34,7 +33,7 @@ func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 		}
 		return baseimage.Bootstrap(ctx, debian, baseimage.Tools{Store: b.store, Archives: b.archives, Native: b.native}, dir, b.Log)
 	}
-	return baseimage.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", filepath.Join(b.downloads, "base"), b.Log)
+	return baseimage.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", b.downloads.BaseImages(), b.Log)
 }
 
 // Image makes build/NAME.img: the container images, the base image, and the
@@ -57,7 +56,7 @@ func (b *Build) Image(ctx context.Context) error {
 	return b.stages.Do(ctx, stage.Stage{
 		Name:    "image",
 		Inputs:  inputs,
-		Outputs: []string{b.names.Image},
+		Outputs: []string{b.Names.Image},
 		Run: func(ctx context.Context) error {
 			if err := b.dropSuperseded(); err != nil {
 				return err
@@ -76,10 +75,10 @@ func (b *Build) ingredients(ctx context.Context) (job build.Job, err error) {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return b.ContainerImages(ctx) })
 	g.Go(func() (err error) {
-		if job, err = b.job(ctx); err != nil {
+		if job, err = b.Job(ctx); err != nil {
 			return err
 		}
-		_, err = os.Stat(b.names.Image)
+		_, err = os.Stat(b.Names.Image)
 		if b.Engine == EmbeddedEngine && errors.Is(err, fs.ErrNotExist) {
 			// It will be needed, and taking it apart while other things are still
 			// downloaded costs no time.
@@ -94,15 +93,16 @@ func (b *Build) embedded(overlay chroot.NativeOverlay) embedded.Engine {
 	return embedded.Engine{Store: b.store, Native: overlay, Archives: b.archives, Refresh: b.Refresh, Log: b.Log}
 }
 
-func (b *Build) job(ctx context.Context) (build.Job, error) {
+// Job brings the base image and returns the job that makes the raw image.
+func (b *Build) Job(ctx context.Context) (build.Job, error) {
 	img, err := b.Base(ctx)
 	return build.Job{
 		Recipe:   b.Recipe,
 		Base:     img,
-		Image:    b.names.Image,
+		Image:    b.Names.Image,
 		LogDir:   b.logs,
 		Headroom: b.values.headroom,
-		Time:     b.Epoch,
+		Time:     b.Revision.Time,
 		Again:    b.again("build"),
 	}, err
 }
@@ -113,7 +113,7 @@ func (b *Build) Compress(ctx context.Context) error {
 	if err := b.Image(ctx); err != nil {
 		return err
 	}
-	raw, err := b.stages.Digest("image", b.names.Image)
+	raw, err := b.stages.Digest("image", b.Names.Image)
 	if err != nil {
 		return err
 	}
@@ -122,19 +122,19 @@ func (b *Build) Compress(ctx context.Context) error {
 		Inputs: map[string]string{
 			"raw image": raw,
 			"level":     fmt.Sprint(b.Level),
-			"commit":    b.Commit,
+			"commit":    b.Revision.Commit,
 		},
-		Outputs: []string{b.names.XZ, b.names.Checksum, b.names.BlockMap, b.names.Manifest},
+		Outputs: []string{b.Names.XZ, b.Names.Checksum, b.Names.BlockMap, b.Names.Manifest},
 		Run:     b.compress,
 	})
 }
 
 func (b *Build) compress(ctx context.Context) error {
-	info, err := os.Stat(b.names.Image)
+	info, err := os.Stat(b.Names.Image)
 	if err != nil {
 		return err
 	}
-	occupied, err := diskimage.Occupied(ctx, b.names.Image, info.Size())
+	occupied, err := diskimage.Occupied(ctx, b.Names.Image, info.Size())
 	if err != nil {
 		return err
 	}
@@ -147,8 +147,8 @@ func (b *Build) compress(ctx context.Context) error {
 		return err
 	}
 	result, err := artifact.Finish(ctx, artifact.FinishOptions{
-		Raw:      b.names.Image,
-		Dir:      b.dir,
+		Raw:      b.Names.Image,
+		Dir:      b.Dir,
 		Names:    names,
 		Level:    b.Level,
 		Zeros:    zeros,
@@ -161,7 +161,7 @@ func (b *Build) compress(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return manifest.Write(b.names.Manifest)
+	return manifest.Write(b.Names.Manifest)
 }
 
 func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.Manifest, error) {
@@ -189,9 +189,9 @@ func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.
 		SchemaVersion:   artifact.SchemaVersion,
 		Version:         b.Version,
 		Profile:         b.Profile,
-		Publishable:     b.values.publishable && !b.Dirty,
-		Commit:          b.Commit,
-		SourceDateEpoch: b.Epoch.Unix(),
+		Publishable:     b.Publishable() == nil,
+		Commit:          b.Revision.Commit,
+		SourceDateEpoch: b.Revision.Time.Unix(),
 		Created:         time.Now().UTC().Truncate(time.Second),
 		BaseImage:       artifact.BaseImage{URL: url, SHA256: img.SHA256, InitFormat: b.values.initFormat},
 		RecipeDigest:    recipeDigest,
@@ -208,7 +208,7 @@ func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.
 
 func (b *Build) partitionTable(ctx context.Context) (artifact.PartitionTable, error) {
 	var summary artifact.PartitionTable
-	table, err := diskimage.Read(ctx, b.names.Image)
+	table, err := diskimage.Read(ctx, b.Names.Image)
 	if err != nil {
 		return summary, err
 	}
@@ -216,8 +216,8 @@ func (b *Build) partitionTable(ctx context.Context) (artifact.PartitionTable, er
 	if err != nil {
 		return summary, err
 	}
-	fat, fatErr := diskimage.ReadFAT(ctx, b.names.Image, boot)
-	ext4, ext4Err := diskimage.ReadExt4(ctx, b.names.Image, root)
+	fat, fatErr := diskimage.ReadFAT(ctx, b.Names.Image, boot)
+	ext4, ext4Err := diskimage.ReadExt4(ctx, b.Names.Image, root)
 	if err := errors.Join(fatErr, ext4Err); err != nil {
 		return summary, err
 	}
@@ -236,4 +236,17 @@ func checkPaths(r *recipe.Recipe, names artifact.Names) error {
 		return fmt.Errorf("image_path of the recipe is %s, want %s", r.Source.ImagePath, names.Image)
 	}
 	return nil
+}
+
+// Publishable returns an error that says why nothing made of this may be
+// published.
+func (b *Build) Publishable() error {
+	var problems []error
+	if !b.values.publishable {
+		problems = append(problems, fmt.Errorf("images of the profile %s are never released", b.Profile))
+	}
+	if b.Revision.Dirty {
+		problems = append(problems, errors.New("the checkout has changes that are not committed; a release has to be repeatable from its commit"))
+	}
+	return errors.Join(problems...)
 }

@@ -20,8 +20,8 @@ const DiskID = 0xc0ffee01
 // machine's own tools as its root file system.
 func BaseImage(t *testing.T) baseimage.Image {
 	t.Helper()
-	src := dirs{chroottest.Tools(t), t.TempDir()}
-	for path, content := range map[string]string{src.root + "/etc/old": "old", src.boot + "/config.txt": "[all]\n"} {
+	src := Dirs{chroottest.Tools(t), t.TempDir()}
+	for path, content := range map[string]string{src.Root + "/etc/old": "old", src.Boot + "/config.txt": "[all]\n"} {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}
@@ -40,9 +40,14 @@ func BaseImage(t *testing.T) baseimage.Image {
 	return baseimage.Image{Path: img, SHA256: sum}
 }
 
-// dirs are two trees that need no mounting to be seen.
-type dirs struct{ root, boot string }
+// Dirs are two trees that need no mounting to be seen: a diskimage.Source.
+type Dirs struct{ Root, Boot string }
 
-func (d dirs) Argv(argv ...string) []string { return argv }
-func (d dirs) RootDir() string              { return d.root }
-func (d dirs) BootDir() string              { return d.boot }
+// Argv returns argv.
+func (d Dirs) Argv(argv ...string) []string { return argv }
+
+// RootDir returns Root.
+func (d Dirs) RootDir() string { return d.Root }
+
+// BootDir returns Boot.
+func (d Dirs) BootDir() string { return d.Boot }

@@ -19,7 +19,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
-	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/proof/filelist"
 	"github.com/cubeos-app/releases/magefiles/internal/source/baseimage"
 	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
@@ -184,31 +184,22 @@ func probed(t *testing.T, tree, who string) map[string][]string {
 	return seen
 }
 
-// inDirs shows a tree as disk's tools see a mounted one.
-type inDirs struct{ root, boot string }
-
-func (d inDirs) Argv(argv ...string) []string { return argv }
-func (d inDirs) RootDir() string              { return d.root }
-func (d inDirs) BootDir() string              { return d.boot }
-
-var _ diskimage.Source = inDirs{}
-
 // compareTrees compares every file but what the probes wrote.
 func compareTrees(t *testing.T, trees []string) {
 	t.Helper()
-	var manifests []chroot.Manifest
+	var lists []filelist.List
 	for _, tree := range trees {
-		m, err := chroot.ReadManifest(t.Context(), inDirs{tree, filepath.Join(tree, chroot.BootDir)})
+		l, err := filelist.Read(t.Context(), buildtest.Dirs{Root: tree, Boot: filepath.Join(tree, chroot.BootDir)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		maps.DeleteFunc(m, func(path string, _ chroot.Entry) bool { return strings.HasPrefix(path, "/probe/") })
-		manifests = append(manifests, m)
+		maps.DeleteFunc(l, func(path string, _ filelist.Entry) bool { return strings.HasPrefix(path, "/probe/") })
+		lists = append(lists, l)
 	}
-	if len(manifests[0]) < 30 {
-		t.Fatalf("only %d files were compared", len(manifests[0]))
+	if len(lists[0]) < 30 {
+		t.Fatalf("only %d files were compared", len(lists[0]))
 	}
-	for _, difference := range manifests[0].Differences(manifests[1]) {
+	for _, difference := range lists[0].Differences(lists[1]) {
 		t.Error(fmt.Sprint("Packer and embedded differ: ", difference))
 	}
 }

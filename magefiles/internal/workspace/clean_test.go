@@ -1,4 +1,4 @@
-package pipeline
+package workspace
 
 import (
 	"bytes"
@@ -13,14 +13,13 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // left is what Clean may find: files of every kind, and one that is not ours.
-func left(t *testing.T, log *bytes.Buffer) (o Options, list func() []string) {
+func left(t *testing.T, log *bytes.Buffer) (w Workspace, list func() []string) {
 	t.Helper()
 	dir := t.TempDir()
-	o = Options{Root: filepath.Join(dir, "checkout"), Cache: filepath.Join(dir, "cache"), Log: progress.New(log)}
+	w = Workspace{Root: filepath.Join(dir, "checkout"), Cache: Cache(filepath.Join(dir, "cache")), Log: progress.New(log)}
 	for _, path := range []string{
 		"checkout/build/x.img", "checkout/docker-images/lab/x.tar", "checkout/README.md",
 		"cache/layers/layer-1/tree/f", "cache/base/x.img", "cache/blobs/b", "cache/packages/p.deb", "cache/letters/mine",
@@ -30,7 +29,7 @@ func left(t *testing.T, log *bytes.Buffer) (o Options, list func() []string) {
 			t.Fatal(err)
 		}
 	}
-	return o, func() []string {
+	return w, func() []string {
 		files, err := filepath.Glob(filepath.Join(dir, "*", "*"))
 		if err != nil {
 			t.Fatal(err)
@@ -57,8 +56,8 @@ func TestCleanRemovesOnlyTheKinds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var log bytes.Buffer
-			o, list := left(t, &log)
-			if err := Clean(t.Context(), o, tt.kinds); err != nil {
+			w, list := left(t, &log)
+			if err := w.Clean(t.Context(), tt.kinds); err != nil {
 				t.Fatal(err)
 			}
 			want := slices.DeleteFunc(slices.Clone(all), func(n string) bool { return slices.Contains(tt.gone, n) })
@@ -79,21 +78,21 @@ func TestCleanRemovesOnlyTheKinds(t *testing.T) {
 
 func TestCleanWaitsForTheBuildsThatUseTheCache(t *testing.T) {
 	var log bytes.Buffer
-	o, list := left(t, &log)
-	building, err := stage.LockShared(t.Context(), cacheLock(o.Cache), nil)
+	w, list := left(t, &log)
+	building, err := w.Cache.share(t.Context(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer building()
 	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancel()
-	if err := Clean(ctx, o, []Kind{Layers}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "use the cache") {
+	if err := w.Clean(ctx, []Kind{Layers}); !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "use the cache") {
 		t.Errorf("got %v, want to wait for the build", err)
 	}
 	if !slices.Contains(list(), "layers") || !strings.Contains(log.String(), "waiting for") {
 		t.Errorf("left %v, said %s", list(), log.String())
 	}
-	if err := Clean(t.Context(), o, []Kind{Builds}); err != nil {
+	if err := w.Clean(t.Context(), []Kind{Builds}); err != nil {
 		t.Errorf("what other checkouts have built is none of its business: %v", err)
 	}
 }
@@ -119,26 +118,25 @@ func TestFreedIsWhatTheDiskGetsBack(t *testing.T) {
 	}
 }
 
-func TestVerifyCacheSaysWhatItDropped(t *testing.T) {
-	var log bytes.Buffer
-	o := Options{Cache: t.TempDir(), Log: progress.New(&log)}
-	store, err := layer.Open(filepath.Join(o.Cache, LayersDir), nil)
+func TestVerifyLayersSaysWhatItDropped(t *testing.T) {
+	cache := Cache(t.TempDir())
+	store, err := layer.Open(cache.Layers(), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tree, err := store.Layer(t.Context(), "key", func(_ context.Context, d layer.Draft) error {
 		return errors.Join(d.Title("provisioner 1, x"), os.WriteFile(filepath.Join(d.Tree, "f"), []byte("a"), 0o644))
 	})
-	if err := errors.Join(err, store.Close(), VerifyCache(t.Context(), o)); err != nil {
+	if err := errors.Join(err, store.Close(), cache.VerifyLayers(t.Context(), nil)); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(filepath.Join(tree, "f"), []byte("b"), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := VerifyCache(t.Context(), o); err == nil || !strings.Contains(err.Error(), "provisioner 1, x: tree/f has other contents") {
+	if err := cache.VerifyLayers(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "provisioner 1, x: tree/f has other contents") {
 		t.Errorf("got %v", err)
 	}
-	if err := VerifyCache(t.Context(), o); err != nil {
+	if err := cache.VerifyLayers(t.Context(), nil); err != nil {
 		t.Errorf("it is still there: %v", err)
 	}
 }

@@ -1,4 +1,6 @@
-package chroot
+// Package filelist lists all files of a root file system, so that two can be
+// compared.
+package filelist
 
 import (
 	"archive/tar"
@@ -14,12 +16,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
-// Manifest describes every file of a root file system, by path.
-type Manifest map[string]Entry
+// List describes every file of a root file system, by path.
+type List map[string]Entry
 
 // Entry is all that makes a file what it is. Its time is that of its contents:
 // an image keeps no other.
@@ -34,16 +37,16 @@ type Entry struct {
 	SHA256 string // of a regular file's contents
 }
 
-const bootPath = "/" + BootDir
+const bootPath = "/" + chroot.BootDir
 
-// ReadManifest reads all files of src.
-func ReadManifest(ctx context.Context, src diskimage.Source) (Manifest, error) {
-	m := Manifest{}
+// Read reads all files of src.
+func Read(ctx context.Context, src diskimage.Source) (List, error) {
+	l := List{}
 	for _, part := range []struct{ dir, at string }{{src.RootDir(), "/"}, {src.BootDir(), bootPath}} {
 		pr, pw := io.Pipe()
 		done := make(chan error, 1)
 		go func() {
-			err := m.read(pr, part.at)
+			err := l.read(pr, part.at)
 			_, _ = io.Copy(io.Discard, pr) // so that tar can end
 			done <- err
 		}()
@@ -58,13 +61,13 @@ func ReadManifest(ctx context.Context, src diskimage.Source) (Manifest, error) {
 		}
 	}
 	// The root directory of a FAT has no time.
-	mountPoint := m[bootPath]
+	mountPoint := l[bootPath]
 	mountPoint.Time = 0
-	m[bootPath] = mountPoint
-	return m, nil
+	l[bootPath] = mountPoint
+	return l, nil
 }
 
-func (m Manifest) read(r io.Reader, at string) error {
+func (l List) read(r io.Reader, at string) error {
 	for files := tar.NewReader(r); ; {
 		h, err := files.Next()
 		if err == io.EOF {
@@ -73,35 +76,42 @@ func (m Manifest) read(r io.Reader, at string) error {
 		if err != nil {
 			return err
 		}
-		e := Entry{Type: h.Typeflag, Mode: h.Mode, Owner: fmt.Sprintf("%d:%d", h.Uid, h.Gid), Time: h.ModTime.Unix(), Link: h.Linkname}
-		if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
-			e.Device = fmt.Sprintf("%d:%d", h.Devmajor, h.Devminor)
+		e, err := entryOf(h, files)
+		if err != nil {
+			return err
 		}
-		for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) {
-			name, isXAttr := strings.CutPrefix(key, "SCHILY.xattr.")
-			if isXAttr || strings.HasPrefix(key, "SCHILY.acl.") {
-				e.XAttrs += fmt.Sprintf("%s=%q\n", name, h.PAXRecords[key])
-			}
-		}
-		if h.Typeflag == tar.TypeReg {
-			sum := sha256.New()
-			if _, err := io.Copy(sum, files); err != nil {
-				return err
-			}
-			e.SHA256 = hex.EncodeToString(sum.Sum(nil))
-		}
-		m[path.Join(at, h.Name)] = e
+		l[path.Join(at, h.Name)] = e
 	}
 }
 
-// Differences lists the paths in which m and other are not the same, sorted,
+func entryOf(h *tar.Header, contents io.Reader) (Entry, error) {
+	e := Entry{Type: h.Typeflag, Mode: h.Mode, Owner: fmt.Sprintf("%d:%d", h.Uid, h.Gid), Time: h.ModTime.Unix(), Link: h.Linkname}
+	if h.Typeflag == tar.TypeChar || h.Typeflag == tar.TypeBlock {
+		e.Device = fmt.Sprintf("%d:%d", h.Devmajor, h.Devminor)
+	}
+	for _, key := range slices.Sorted(maps.Keys(h.PAXRecords)) {
+		name, isXAttr := strings.CutPrefix(key, "SCHILY.xattr.")
+		if isXAttr || strings.HasPrefix(key, "SCHILY.acl.") {
+			e.XAttrs += fmt.Sprintf("%s=%q\n", name, h.PAXRecords[key])
+		}
+	}
+	if h.Typeflag != tar.TypeReg {
+		return e, nil
+	}
+	sum := sha256.New()
+	_, err := io.Copy(sum, contents)
+	e.SHA256 = hex.EncodeToString(sum.Sum(nil))
+	return e, err
+}
+
+// Differences lists the paths in which l and other are not the same, sorted,
 // with what is different.
-func (m Manifest) Differences(other Manifest) []Difference {
+func (l List) Differences(other List) []Difference {
 	var all []Difference
-	paths := maps.Clone(m)
+	paths := maps.Clone(l)
 	maps.Copy(paths, other)
 	for _, p := range slices.Sorted(maps.Keys(paths)) {
-		a, inA := m[p]
+		a, inA := l[p]
 		b, inB := other[p]
 		switch {
 		case !inB:
@@ -113,6 +123,26 @@ func (m Manifest) Differences(other Manifest) []Difference {
 		}
 	}
 	return all
+}
+
+// reported is how many differences an error lists: the first say most.
+const reported = 40
+
+// Compare returns an error that lists in what two lists differ.
+func Compare(first, second List) error {
+	differences := first.Differences(second)
+	if len(differences) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "files that differ (%d):", len(differences))
+	for _, d := range differences[:min(len(differences), reported)] {
+		fmt.Fprintf(&b, "\n%s: %s", d.Path, d.What)
+	}
+	if n := len(differences) - reported; n > 0 {
+		fmt.Fprintf(&b, "\nand %d more", n)
+	}
+	return errors.New(b.String())
 }
 
 // Difference is a path and what is different about it.

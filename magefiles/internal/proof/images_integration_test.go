@@ -1,6 +1,6 @@
 //go:build integration
 
-package pipeline
+package proof
 
 import (
 	"os"
@@ -57,39 +57,9 @@ func TestImagesThatDiffer(t *testing.T) {
 		"one more":  {smallImage(t, "echo x >etc/new"), "files that differ (1):\n/etc/new: only in the second"},
 		"no file":   {changed, "in no file's block"},
 	} {
-		err := (&Build{}).sameImage(t.Context(), plain, tt.other, t.TempDir())
+		err := compareImages(t.Context(), plain, tt.other, t.TempDir(), nil)
 		if (err == nil) != (tt.want == "") || (err != nil && !strings.Contains(err.Error(), tt.want)) {
 			t.Errorf("%s: got %v, want %q", name, err, tt.want)
 		}
-	}
-}
-
-func TestWhatAKilledComparisonLeftIsSwept(t *testing.T) {
-	b := &Build{Options: Options{Cache: t.TempDir()}}
-	s, err := b.scratch(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	left := filepath.Join(s.dir, "layer")
-	if err := os.WriteFile(left, nil, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if err := b.sweepScratch(); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(left); err != nil {
-		t.Fatalf("what is in use was swept: %v", err)
-	}
-	if err := s.remove(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Mkdir(s.dir, 0o755); err != nil { // by one that was killed
-		t.Fatal(err)
-	}
-	if err := b.sweepScratch(); err != nil {
-		t.Fatal(err)
-	}
-	if entries, err := os.ReadDir(b.Cache); err != nil || len(entries) > 0 {
-		t.Errorf("left in the cache: %v, %v", entries, err)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build integration
 
-package chroot
+package filelist
 
 import (
 	"os"
@@ -11,27 +11,34 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 
+	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage/diskimagetest"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
-// twoLayers fills a lower and an upper layer and returns a view of both.
-func twoLayers(t *testing.T, script string) View {
+// layered is a view of two layers.
+type layered struct {
+	chroot.View
+	lower string
+}
+
+// twoLayers fills a lower and an upper layer.
+func twoLayers(t *testing.T, script string) layered {
 	t.Helper()
 	dir := t.TempDir()
 	lower, upper := filepath.Join(dir, "lower"), filepath.Join(dir, "upper")
 	err := process.Run(t.Context(), "sh", "-euc", `mkdir -p "$1/etc" "$2/etc" "$1/boot/firmware"
 cd "$1/etc"
-for f in plain capable noted touched twin listed; do echo same >$f; done
-ln twin other; ln -s plain link; echo x >../boot/firmware/config.txt
+for f in plain capable noted touched second listed; do echo same >$f; done
+ln second other; ln -s plain link; echo x >../boot/firmware/config.txt
 find "$1" -exec touch -hd @1600000000 {} +
 cd "$2/etc"; `+script+`
 find "$1" "$2" "$1/etc" "$2/etc" -maxdepth 0 -exec touch -d @1600000000 {} +`, "sh", lower, upper)
 	if err != nil {
 		t.Fatal(err)
 	}
-	view, err := NewView([]string{upper, lower}, filepath.Join(dir, "view"))
+	view, err := chroot.NewView([]string{upper, lower}, filepath.Join(dir, "view"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,12 +47,12 @@ find "$1" "$2" "$1/etc" "$2/etc" -maxdepth 0 -exec touch -d @1600000000 {} +`, "
 			t.Error(err)
 		}
 	})
-	return view
+	return layered{view, lower}
 }
 
-func setXAttr(t *testing.T, v View, file, name string, value []byte) {
+func setXAttr(t *testing.T, v layered, file, name string, value []byte) {
 	t.Helper()
-	if err := unix.Setxattr(filepath.Join(v.layers[1], file), name, value, 0); err != nil {
+	if err := unix.Setxattr(filepath.Join(v.lower, file), name, value, 0); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -64,31 +71,31 @@ var readableBy1000 = []byte{
 	32, 0, 4, 0, 255, 255, 255, 255,
 }
 
-func TestManifestSeesWhatMakesAFile(t *testing.T) {
+func TestListSeesWhatMakesAFile(t *testing.T) {
 	ctx := t.Context()
 	first := twoLayers(t, "")
-	second := twoLayers(t, `rm "$1/etc/other"; cp "$1/etc/twin" other; touch -d @1600000000 other; touch -d @1600000007 "$1/etc/touched"`)
+	second := twoLayers(t, `rm "$1/etc/other"; cp "$1/etc/second" other; touch -d @1600000000 other; touch -d @1600000007 "$1/etc/touched"`)
 	setXAttr(t, second, "etc/capable", "security.capability", netBindService)
 	setXAttr(t, second, "etc/noted", "user.x", []byte("y"))
 	setXAttr(t, second, "etc/listed", "system.posix_acl_access", readableBy1000)
-	var manifests []Manifest
-	for _, v := range []View{first, second} {
-		m, err := ReadManifest(ctx, v)
+	var lists []List
+	for _, v := range []layered{first, second} {
+		l, err := Read(ctx, v)
 		if err != nil {
 			t.Fatal(err)
 		}
-		manifests = append(manifests, m)
+		lists = append(lists, l)
 	}
 	var got []string
-	for _, d := range manifests[0].Differences(manifests[1]) {
+	for _, d := range lists[0].Differences(lists[1]) {
 		got = append(got, d.Path+": "+strings.SplitN(d.What, "=", 2)[0])
 	}
 	want := []string{
 		"/etc/capable: extended attributes , security.capability",
 		"/etc/listed: extended attributes , SCHILY.acl.access",
 		"/etc/noted: extended attributes , user.x",
+		"/etc/second: type 1, 0; link to ./etc/other, ; contents",
 		"/etc/touched: time 2020-09-13 12:26:40, 2020-09-13 12:26:47",
-		"/etc/twin: type 1, 0; link to ./etc/other, ; contents",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -109,11 +116,11 @@ func TestAnImageHoldsWhatWasPacked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, err := ReadManifest(ctx, view)
+	want, err := Read(ctx, view)
 	if err != nil {
 		t.Fatal(err)
 	}
-	got, err := ReadManifest(ctx, files)
+	got, err := Read(ctx, files)
 	if err != nil {
 		t.Fatal(err)
 	}

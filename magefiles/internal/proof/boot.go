@@ -1,0 +1,66 @@
+package proof
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/scenario"
+	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+)
+
+// BootOptions say what an image is put through, and how.
+type BootOptions struct {
+	Scenarios []boottest.Scenario
+	Jobs      int // machines at once, 0: as many as fit
+}
+
+// Boot makes the compressed image and proves that what is in it works: it is
+// unpacked, checked against its build manifest, and put through scenarios.
+func Boot(ctx context.Context, b *pipeline.Build, o BootOptions) error {
+	settings, err := settingsOf(b.Recipe)
+	if err != nil {
+		return err
+	}
+	if err := b.Compress(ctx); err != nil {
+		return err
+	}
+	manifest, err := artifact.ReadManifest(b.Names.Manifest)
+	if err != nil {
+		return err
+	}
+	report, err := boottest.Run(ctx, boottest.Options{
+		Artifact: card.Artifact{
+			XZPath:    b.Names.XZ,
+			RawSHA256: manifest.RawImage.SHA256,
+			RawSize:   manifest.RawImage.Size,
+		},
+		Settings:   settings,
+		InitFormat: manifest.BaseImage.InitFormat,
+		WorkDir:    filepath.Join(b.Dir, "boot"),
+		Scenarios:  o.Scenarios,
+		Origin:     scenario.Operational(),
+		Jobs:       o.Jobs,
+		Reporter:   b.Log,
+	})
+	if report != nil {
+		fmt.Fprintln(os.Stdout, report.Table())
+	}
+	return err
+}
+
+// settingsOf is what the recipe says the device is like.
+func settingsOf(r *recipe.Recipe) (boottest.Settings, error) {
+	v := r.Variables()
+	settings := boottest.Settings{
+		Hostname: v.String("hostname"), User: v.String("cubeos_user"),
+		Locale: v.String("locale"), Timezone: v.String("timezone"),
+		UnattendedUpgrades: v.Bool("unattended_upgrades"),
+	}
+	return settings, v.Err()
+}
