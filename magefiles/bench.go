@@ -39,5 +39,5 @@ func Bench(ctx context.Context, profile, cache, only *string, runs *int) (err er
 	if err := os.MkdirAll(o.BuildDir(), 0o755); err != nil {
 		return err
 	}
-	return errors.Join(report.Write(filepath.Join(o.BuildDir(), "bench.json")), o.GiveBack())
+	return errors.Join(report.Write(filepath.Join(o.BuildDir(), "bench.json")), o.RestoreOwner())
 }

@@ -193,7 +193,7 @@ func TestMarkdown(t *testing.T) {
 		Row{What: "peak", Measured: bytesOf(8e9), Reference: "image", Other: bytesOf(2e9), Target: 3},
 	)
 	want := `Profile lab at abc, on 2 processors (x), 8GiB of memory, Linux 6.1, ext4.
-The page cache is warm: each thing was written or read just before it was measured. Downloads come from the mirror anew only in the cold build.
+The page cache is warm: each thing was written or read just before it was measured. Only the cold build downloads from the mirror.
 
 | what | measured | compared with |         | ratio | target |        | runs |
 | ---- | -------- | ------------- | ------- | ----- | ------ | ------ | ---- |

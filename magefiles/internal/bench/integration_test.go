@@ -28,24 +28,24 @@ func TestBothWaysMakeTheSameImageSmall(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := newBothWays(t.Context(), m.img, t.TempDir())
+	in, err := newPackInputs(t.Context(), m.img, t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, err := c.fromTree(t.Context())
+	packed, err := in.fromTree(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	theirs, err := c.inPlace(t.Context())
+	shrunk, err := in.inPlace(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, o := range map[string]outcome{"from the tree": ours, "in place": theirs} {
+	for name, o := range map[string]outcome{"from the tree": packed, "in place": shrunk} {
 		if o.nonZero < m.bytes || o.nonZero > o.raw || o.raw > cardSize/2 || o.xz == 0 || o.xz > o.raw {
 			t.Errorf("%s: %+v for a tree of %d bytes", name, o, m.bytes)
 		}
 	}
-	left, err := filepath.Glob(filepath.Join(c.dir, "*"))
+	left, err := filepath.Glob(filepath.Join(in.dir, "*"))
 	if err != nil || len(left) != 3 {
 		t.Errorf("left behind: %v, %v; want head, tree and used", left, err)
 	}

@@ -40,17 +40,17 @@ func pack(ctx context.Context, s *session) error {
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return err
 	}
-	s.Log.Printf("taking the image apart, and writing it into one of 8 GiB")
-	c, err := newBothWays(ctx, img, dir)
+	s.Log.Printf("extracting the image, and writing it into one of 8 GiB")
+	in, err := newPackInputs(ctx, img, dir)
 	if err != nil {
 		return fmt.Errorf("preparing: %w", err)
 	}
-	var ours, theirs []outcome
+	var packed, shrunk []outcome
 	for round := range s.Runs {
 		for side := range indices(2, round%2 == 1) {
-			what, way, all := "making an image from the tree", c.fromTree, &ours
+			what, way, all := "making an image from the tree", in.fromTree, &packed
 			if side == 1 {
-				what, way, all = "shrinking an image of 8 GiB", c.inPlace, &theirs
+				what, way, all = "shrinking an image of 8 GiB", in.inPlace, &shrunk
 			}
 			s.Log.Printf("%s, and compressing it, %d of %d", what, round+1, s.Runs)
 			o, err := way(ctx)
@@ -60,7 +60,7 @@ func pack(ctx context.Context, s *session) error {
 			*all = append(*all, o)
 		}
 	}
-	s.report.add(compare(ours, theirs)...)
+	s.report.add(compare(packed, shrunk)...)
 	return os.RemoveAll(dir)
 }
 
@@ -70,15 +70,15 @@ type outcome struct {
 	raw, nonZero, xz   int64 // bytes
 }
 
-func compare(ours, theirs []outcome) []Row {
+func compare(packed, shrunk []outcome) []Row {
 	var rows []Row
 	const reference = "e2fsck, resize2fs -M, zerofree on 8 GiB"
-	runs := len(ours)
+	runs := len(packed)
 	duration := func(what string, of func(outcome) time.Duration) {
-		rows = append(rows, Row{What: what, Measured: seconds(medianOf(ours, of)), Reference: reference, Other: seconds(medianOf(theirs, of)), Runs: runs})
+		rows = append(rows, Row{What: what, Measured: seconds(medianOf(packed, of)), Reference: reference, Other: seconds(medianOf(shrunk, of)), Runs: runs})
 	}
 	size := func(what string, of func(outcome) int64) {
-		rows = append(rows, Row{What: what, Measured: bytesOf(of(ours[0])), Reference: reference, Other: bytesOf(of(theirs[0])), Runs: runs})
+		rows = append(rows, Row{What: what, Measured: bytesOf(of(packed[0])), Reference: reference, Other: bytesOf(of(shrunk[0])), Runs: runs})
 	}
 	duration("image from the tree", func(o outcome) time.Duration { return o.image })
 	duration("its compression, xz -0", func(o outcome) time.Duration { return o.compression })
@@ -97,8 +97,9 @@ func medianOf(all []outcome, of func(outcome) time.Duration) time.Duration {
 	return middle(picked)
 }
 
-// bothWays is the finished tree as each way of making an image starts from it.
-type bothWays struct {
+// packInputs is what the two ways of making an image start from: the finished
+// tree, and a file system that it was built in.
+type packInputs struct {
 	dir    string
 	layout diskimage.Layout
 	tree   string
@@ -106,8 +107,8 @@ type bothWays struct {
 	used   string // a root file system of the card's size that was built in
 }
 
-// newBothWays takes an image apart and puts its tree into a larger one.
-func newBothWays(ctx context.Context, img, dir string) (*bothWays, error) {
+// newPackInputs extracts an image and puts its tree into a larger one.
+func newPackInputs(ctx context.Context, img, dir string) (*packInputs, error) {
 	table, err := diskimage.Read(ctx, img)
 	if err != nil {
 		return nil, err
@@ -116,37 +117,37 @@ func newBothWays(ctx context.Context, img, dir string) (*bothWays, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &bothWays{
+	in := &packInputs{
 		dir: dir, tree: filepath.Join(dir, "tree"), head: filepath.Join(dir, "head"), used: filepath.Join(dir, "used"),
 		layout: diskimage.Layout{
 			ID: table.ID, BootStart: boot.Start, BootSize: boot.Size, BootType: boot.Type,
 			Headroom: 0, Time: time.Unix(0, 0),
 		},
 	}
-	if c.layout.Boot, err = diskimage.ReadFAT(ctx, img, boot); err != nil {
+	if in.layout.Boot, err = diskimage.ReadFAT(ctx, img, boot); err != nil {
 		return nil, err
 	}
-	if c.layout.Root, err = diskimage.ReadExt4(ctx, img, root); err != nil {
+	if in.layout.Root, err = diskimage.ReadExt4(ctx, img, root); err != nil {
 		return nil, err
 	}
-	if err := os.Mkdir(c.tree, 0o755); err != nil {
+	if err := os.Mkdir(in.tree, 0o755); err != nil {
 		return nil, err
 	}
-	if err := diskimage.Extract(ctx, img, boot, root, c.tree, chroot.BootDir); err != nil {
+	if err := diskimage.Extract(ctx, img, boot, root, in.tree, chroot.BootDir); err != nil {
 		return nil, err
 	}
 	for _, argv := range [][]string{
-		{"dd", "if=" + img, "of=" + c.head, "bs=1M", "iflag=count_bytes", fmt.Sprintf("count=%d", root.Start), "conv=sparse"},
-		{"truncate", fmt.Sprintf("--size=%d", root.Start), c.head},
-		{"truncate", fmt.Sprintf("--size=%d", cardSize-root.Start), c.used},
-		{"mke2fs", "-q", "-F", "-t", "ext4", "-E", "nodiscard", c.used},
-		buildInPlaceArgv(c.used, c.tree),
+		{"dd", "if=" + img, "of=" + in.head, "bs=1M", "iflag=count_bytes", fmt.Sprintf("count=%d", root.Start), "conv=sparse"},
+		{"truncate", fmt.Sprintf("--size=%d", root.Start), in.head},
+		{"truncate", fmt.Sprintf("--size=%d", cardSize-root.Start), in.used},
+		{"mke2fs", "-q", "-F", "-t", "ext4", "-E", "nodiscard", in.used},
+		buildInPlaceArgv(in.used, in.tree),
 	} {
 		if err := process.Run(ctx, argv...); err != nil {
 			return nil, err
 		}
 	}
-	return c, nil
+	return in, nil
 }
 
 // buildInPlaceArgv writes a tree into a file system, and around it what is
@@ -167,26 +168,26 @@ umount /mnt`, "sh",
 }
 
 // fromTree makes an image as a build does.
-func (c *bothWays) fromTree(ctx context.Context) (o outcome, err error) {
-	img := filepath.Join(c.dir, "packed.img")
+func (in *packInputs) fromTree(ctx context.Context) (o outcome, err error) {
+	img := filepath.Join(in.dir, "packed.img")
 	defer func() { err = errors.Join(err, os.RemoveAll(img)) }()
-	err = withView(c.tree, filepath.Join(c.dir, "view"), func(v chroot.View) error {
-		o.image, err = timed(func() error { return diskimage.Pack(ctx, c.layout, v, img) })
+	err = withView(in.tree, filepath.Join(in.dir, "view"), func(v chroot.View) error {
+		o.image, err = timed(func() error { return diskimage.Pack(ctx, in.layout, v, img) })
 		return err
 	})
 	if err != nil {
 		return o, err
 	}
-	return o, o.compress(ctx, filepath.Join(c.dir, "packed.img.xz"), img)
+	return o, o.compress(ctx, filepath.Join(in.dir, "packed.img.xz"), img)
 }
 
 // inPlace shrinks a copy of the image that was built in: checked, moved
 // together and cut off behind the last block, which are PiShrink's steps, and
 // what is free in it set to zero.
-func (c *bothWays) inPlace(ctx context.Context) (o outcome, err error) {
-	img := filepath.Join(c.dir, "shrunk")
+func (in *packInputs) inPlace(ctx context.Context) (o outcome, err error) {
+	img := filepath.Join(in.dir, "shrunk")
 	defer func() { err = errors.Join(err, os.RemoveAll(img)) }()
-	if err := process.Run(ctx, "cp", "--sparse=always", c.used, img); err != nil {
+	if err := process.Run(ctx, "cp", "--sparse=always", in.used, img); err != nil {
 		return o, err
 	}
 	o.image, err = timed(func() error {
@@ -200,7 +201,7 @@ func (c *bothWays) inPlace(ctx context.Context) (o outcome, err error) {
 	if err != nil {
 		return o, err
 	}
-	return o, o.compress(ctx, filepath.Join(c.dir, "shrunk.xz"), c.head, img)
+	return o, o.compress(ctx, filepath.Join(in.dir, "shrunk.xz"), in.head, img)
 }
 
 // shrinkArgvs are the commands that shrink a file with an ext4 file system.

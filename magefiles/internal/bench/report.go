@@ -83,7 +83,7 @@ func (r Report) Markdown() string {
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "Profile %s at %s, on %s.\n", r.Profile, r.Commit, r.Machine)
-	b.WriteString("The page cache is warm: each thing was written or read just before it was measured. Downloads come from the mirror anew only in the cold build.\n")
+	b.WriteString("The page cache is warm: each thing was written or read just before it was measured. Only the cold build downloads from the mirror.\n")
 	r.rows(&b)
 	r.curves(&b)
 	r.costs(&b)

@@ -115,7 +115,7 @@ func (b *Build) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	b.close = func() error { return errors.Join(b.GiveBack(), b.closeStore(), unlock()) }
+	b.close = func() error { return errors.Join(b.RestoreOwner(), b.closeStore(), unlock()) }
 	if b.store, err = layer.Open(b.Cache.Layers(), b.Log); err != nil {
 		return err
 	}

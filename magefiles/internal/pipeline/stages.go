@@ -80,7 +80,7 @@ func (b *Build) ingredients(ctx context.Context) (job build.Job, err error) {
 		}
 		_, err = os.Stat(b.Names.Image)
 		if b.Engine == EmbeddedEngine && errors.Is(err, fs.ErrNotExist) {
-			// It will be needed, and taking it apart while other things are still
+			// It will be needed, and extracting it while other things are still
 			// downloaded costs no time.
 			_, err = b.embedded(nil).Base(ctx, job)
 		}

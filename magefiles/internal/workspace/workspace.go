@@ -42,8 +42,8 @@ func (w Workspace) Lock(ctx context.Context) (unlock func() error, err error) {
 	return func() error { return errors.Join(unlockBuild(), unlockCache()) }, nil
 }
 
-// GiveBack makes the owner of the checkout the owner of all that was made in it.
-func (w Workspace) GiveBack() error {
+// RestoreOwner makes the owner of the checkout the owner of all that was made in it.
+func (w Workspace) RestoreOwner() error {
 	info, err := os.Stat(w.Root)
 	if err != nil {
 		return err

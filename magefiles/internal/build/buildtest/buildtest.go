@@ -16,6 +16,25 @@ import (
 // DiskID is that of the base image.
 const DiskID = 0xc0ffee01
 
+// Partitions are those of the base image, for the source block of a recipe.
+const Partitions = `  image_partitions {
+    name         = "boot"
+    type         = "c"
+    start_sector = 16384
+    size         = "64M"
+    filesystem   = "vfat"
+    mountpoint   = "/boot/firmware"
+  }
+  image_partitions {
+    name         = "root"
+    type         = "83"
+    start_sector = 147456
+    size         = "0"
+    filesystem   = "ext4"
+    mountpoint   = "/"
+  }
+`
+
 // BaseImage makes an image in Raspberry Pi OS's layout, with the build
 // machine's own tools as its root file system.
 func BaseImage(t *testing.T) baseimage.Image {

@@ -114,13 +114,13 @@ func (e Engine) Base(ctx context.Context, job build.Job) (string, error) {
 		return errors.Join(d.Title("base image "+filepath.Base(job.Base.Path)), e.extract(ctx, job, d))
 	})
 	if err != nil {
-		return "", fmt.Errorf("taking the base image apart: %w", err)
+		return "", fmt.Errorf("extracting the base image: %w", err)
 	}
 	return tree, nil
 }
 
 func (e Engine) extract(ctx context.Context, job build.Job, d layer.Draft) error {
-	ctx, span := timing.Start(ctx, "taking the base image apart")
+	ctx, span := timing.Start(ctx, "extracting the base image")
 	defer span.End()
 	img := job.Base.Path
 	if job.Base.Packed {
@@ -129,8 +129,8 @@ func (e Engine) extract(ctx context.Context, job build.Job, d layer.Draft) error
 			return err
 		}
 	}
-	e.Log.Printf("taking the file systems out of %s", filepath.Base(job.Base.Path))
-	l, err := takeApart(ctx, img, d.Tree)
+	e.Log.Printf("extracting the file systems of %s", filepath.Base(job.Base.Path))
+	l, err := extractImage(ctx, img, d.Tree)
 	if err != nil {
 		return fmt.Errorf("%s: %w", job.Base.Path, err)
 	}
@@ -141,8 +141,8 @@ func (e Engine) extract(ctx context.Context, job build.Job, d layer.Draft) error
 	return os.WriteFile(filepath.Join(d.Notes, "layout.json"), notes, 0o644)
 }
 
-// takeApart copies the files of an image's two file systems into tree.
-func takeApart(ctx context.Context, img, tree string) (layout, error) {
+// extractImage copies the files of an image's two file systems into tree.
+func extractImage(ctx context.Context, img, tree string) (layout, error) {
 	table, err := diskimage.Read(ctx, img)
 	if err != nil {
 		return layout{}, err

@@ -48,8 +48,8 @@ build {
 }
 `
 
-// workshop is a recipe, a base image and a cache.
-type workshop struct {
+// fixture is a recipe, a base image and a cache.
+type fixture struct {
 	t    *testing.T
 	root string
 	base baseimage.Image
@@ -58,8 +58,8 @@ type workshop struct {
 	refresh string
 }
 
-func newWorkshop(t *testing.T) *workshop {
-	w := &workshop{t: t, root: t.TempDir()}
+func newFixture(t *testing.T) *fixture {
+	w := &fixture{t: t, root: t.TempDir()}
 	w.write("packer/x.pkr.hcl", template)
 	w.write("packer/first.sh", "#!/bin/sh\nset -eu\necho \"$GREETING\" >/etc/greeting\necho new >/boot/firmware/new.txt\nrm /etc/old\n")
 	w.write("packer/last.sh", "#!/bin/sh\nset -eu\n[ \"$(cat /etc/tool.conf)\" = conf ]\nid -u >/etc/uid\n")
@@ -69,7 +69,7 @@ func newWorkshop(t *testing.T) *workshop {
 	return w
 }
 
-func (w *workshop) write(name, content string) {
+func (w *fixture) write(name, content string) {
 	w.t.Helper()
 	path := filepath.Join(w.root, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -80,7 +80,7 @@ func (w *workshop) write(name, content string) {
 	}
 }
 
-func (w *workshop) build(ctx context.Context) (build.Job, error) {
+func (w *fixture) build(ctx context.Context) (build.Job, error) {
 	w.t.Helper()
 	r, err := recipe.Load(recipe.Options{Root: w.root, TemplateFile: "packer/x.pkr.hcl"})
 	if err != nil {
@@ -105,7 +105,7 @@ func (w *workshop) build(ctx context.Context) (build.Job, error) {
 }
 
 // contents returns what the image holds at paths.
-func (w *workshop) contents(job build.Job, paths ...string) map[string]string {
+func (w *fixture) contents(job build.Job, paths ...string) map[string]string {
 	w.t.Helper()
 	ctx := w.t.Context()
 	table, err := diskimage.Read(ctx, job.Image)
@@ -139,7 +139,7 @@ func (w *workshop) contents(job build.Job, paths ...string) map[string]string {
 }
 
 func TestBuildRunsTheRecipe(t *testing.T) {
-	w := newWorkshop(t)
+	w := newFixture(t)
 	job, err := w.build(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestBuildRunsTheRecipe(t *testing.T) {
 }
 
 func TestOnlyWhatChangedRunsAgain(t *testing.T) {
-	w := newWorkshop(t)
+	w := newFixture(t)
 	for _, step := range []struct {
 		name   string
 		change func()
@@ -182,7 +182,7 @@ func TestOnlyWhatChangedRunsAgain(t *testing.T) {
 }
 
 // check compares what the last build did with the provisioners to run.
-func (w *workshop) check(name string, cached, ran []string) {
+func (w *fixture) check(name string, cached, ran []string) {
 	w.t.Helper()
 	for _, label := range cached {
 		if !strings.Contains(w.log.String(), ", "+label+": cached") {
@@ -197,7 +197,7 @@ func (w *workshop) check(name string, cached, ran []string) {
 }
 
 func TestRefreshRunsFromThereOn(t *testing.T) {
-	w := newWorkshop(t)
+	w := newFixture(t)
 	// What a mirror that goes on does to a provisioner.
 	w.write("packer/first.sh", "#!/bin/sh\ncat /proc/sys/kernel/random/uuid >/etc/tool.new\n")
 	for _, step := range []struct {
@@ -231,7 +231,7 @@ func TestADamagedLayerIsMadeAgainWithAllOnTopOfIt(t *testing.T) {
 		{"which comes out the same", "#!/bin/sh\necho same >/etc/made\n", []string{"files", "last"}, []string{"first"}},
 		{"which comes out otherwise", "#!/bin/sh\ncat /proc/sys/kernel/random/uuid >/etc/made\n", nil, []string{"first", "files", "last"}},
 	} {
-		w := newWorkshop(t)
+		w := newFixture(t)
 		w.write("packer/first.sh", tt.script)
 		if _, err := w.build(t.Context()); err != nil {
 			t.Fatal(err)
@@ -260,7 +260,7 @@ func TestADamagedLayerIsMadeAgainWithAllOnTopOfIt(t *testing.T) {
 }
 
 func TestAFailedProvisionerSaysAllThatIsNeeded(t *testing.T) {
-	w := newWorkshop(t)
+	w := newFixture(t)
 	w.write("packer/last.sh", "#!/bin/sh\necho the reason >&2\nexit 7\n")
 	job, err := w.build(t.Context())
 	if err == nil {
@@ -287,7 +287,7 @@ func TestAFailedProvisionerSaysAllThatIsNeeded(t *testing.T) {
 }
 
 func TestACancelledBuildLeavesNothing(t *testing.T) {
-	w := newWorkshop(t)
+	w := newFixture(t)
 	w.write("packer/last.sh", "#!/bin/sh\nsleep 4321.5\n")
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(3*time.Second, cancel)
@@ -305,7 +305,7 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 }
 
 func TestABadBaseImageIsRefused(t *testing.T) {
-	w := newWorkshop(t)
+	w := newFixture(t)
 	for name, spoil := range map[string]func(f *os.File) error{
 		"no table": func(f *os.File) error { _, err := f.WriteAt(make([]byte, 512), 0); return err },
 		"cut off":  func(f *os.File) error { return f.Truncate(20 << 20) },

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/build"
+	"github.com/cubeos-app/releases/magefiles/internal/build/buildtest"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/source/baseimage"
 )
@@ -128,23 +129,7 @@ source "arm" "test" {
   image_path            = "${path.cwd}/build/x.img"
   image_size            = "1G"
   image_type            = "dos"
-  image_partitions {
-    name         = "boot"
-    type         = "c"
-    start_sector = 16384
-    size         = "64M"
-    filesystem   = "vfat"
-    mountpoint   = "/boot/firmware"
-  }
-  image_partitions {
-    name         = "root"
-    type         = "83"
-    start_sector = 147456
-    size         = "0"
-    filesystem   = "ext4"
-    mountpoint   = "/"
-  }
-  image_chroot_env             = ["PATH=/usr/sbin:/usr/bin"]
+` + buildtest.Partitions + `  image_chroot_env             = ["PATH=/usr/sbin:/usr/bin"]
   qemu_binary_source_path      = "/usr/bin/qemu-aarch64-static"
   qemu_binary_destination_path = "/usr/bin/qemu-aarch64-static"
 }

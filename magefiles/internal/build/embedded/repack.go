@@ -17,9 +17,9 @@ func Repack(ctx context.Context, job build.Job, provisioned, tree string, log *p
 	if err := os.Mkdir(tree, 0o755); err != nil {
 		return err
 	}
-	l, err := takeApart(ctx, provisioned, tree)
+	l, err := extractImage(ctx, provisioned, tree)
 	if err != nil {
-		return fmt.Errorf("taking the provisioned image apart: %w", err)
+		return fmt.Errorf("extracting the provisioned image: %w", err)
 	}
 	return pack(ctx, job, l, []string{tree}, log)
 }

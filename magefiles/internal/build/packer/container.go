@@ -123,7 +123,7 @@ func (b *packerRun) follow(ctx context.Context, out *output, read <-chan error, 
 			if err := drain(read); err != nil {
 				return err
 			}
-			return b.judge(ctx, end.StatusCode, out)
+			return b.outcome(ctx, end.StatusCode, out)
 		}
 	}
 }
@@ -155,8 +155,8 @@ func (b *packerRun) lost(err error) error {
 	return fmt.Errorf("the Docker daemon at %s went away during the build (%w); once it runs again, start the build again: what was left there is cleared away then", b.docker.DaemonHost(), err)
 }
 
-// judge says how the container ended.
-func (b *packerRun) judge(ctx context.Context, status int64, out *output) error {
+// outcome says how the container ended.
+func (b *packerRun) outcome(ctx context.Context, status int64, out *output) error {
 	state, err := b.docker.ContainerInspect(ctx, b.container)
 	switch {
 	case unreachable(err):

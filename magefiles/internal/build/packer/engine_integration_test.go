@@ -49,23 +49,7 @@ source "arm" "test" {
   image_path            = "${path.root}/../build/packed.img"
   image_size            = "1G"
   image_type            = "dos"
-  image_partitions {
-    name         = "boot"
-    type         = "c"
-    start_sector = 16384
-    size         = "64M"
-    filesystem   = "vfat"
-    mountpoint   = "/boot/firmware"
-  }
-  image_partitions {
-    name         = "root"
-    type         = "83"
-    start_sector = 147456
-    size         = "0"
-    filesystem   = "ext4"
-    mountpoint   = "/"
-  }
-  image_setup_extra = [
+` + buildtest.Partitions + `  image_setup_extra = [
     ["cp", "--remove-destination", "/etc/resolv.conf", "$MOUNTPOINT/etc/resolv.conf"],
     ["sh", "-c", "printf '#!/bin/sh\\nexit 101\\n' >\"$0\" && chmod 755 \"$0\"", "$MOUNTPOINT/usr/sbin/policy-rc.d"],
   ]
@@ -103,7 +87,7 @@ func TestBuild(t *testing.T) {
 	d.load(standIn(t), builderName)
 
 	t.Run("success", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		t.Setenv("PKR_VAR_greeting", "of the caller's")
 		if err := w.build(t.Context()); err != nil {
 			t.Fatalf("%v\n%s", err, w.said())
@@ -127,7 +111,7 @@ func TestBuild(t *testing.T) {
 		w.nothingLeft(d)
 	})
 	t.Run("failing provisioner", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		w.first("echo the reason >&2; exit 7")
 		err := w.build(t.Context())
 		wants(t, err, "provisioner 1 of 3, first", `x\.pkr\.hcl:`, "exit status: 7", "the reason", `packer\.log`, "mage build -engine=packer")
@@ -140,7 +124,7 @@ func TestBuild(t *testing.T) {
 		w.nothingLeft(d)
 	})
 	t.Run("missing memory", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		w.first("sleep 2; x=0123456789abcdef; while :; do x=$x$x; done")
 		ended := make(chan error, 1)
 		go func() { ended <- w.build(t.Context()) }()
@@ -154,7 +138,7 @@ func TestBuild(t *testing.T) {
 		w.nothingLeft(d)
 	})
 	t.Run("killed container", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		ended := w.hanging(t.Context(), "true")
 		if err := d.ContainerKill(t.Context(), w.container(d), "KILL"); err != nil {
 			t.Fatal(err)
@@ -163,7 +147,7 @@ func TestBuild(t *testing.T) {
 		w.nothingLeft(d)
 	})
 	t.Run("removed container", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		ended := w.hanging(t.Context(), "true")
 		if err := d.ContainerRemove(t.Context(), w.container(d), container.RemoveOptions{Force: true}); err != nil {
 			t.Fatal(err)
@@ -171,7 +155,7 @@ func TestBuild(t *testing.T) {
 		wants(t, <-ended, "container")
 	})
 	t.Run("interrupted", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		ctx, cancel := context.WithCancel(t.Context())
 		ended := w.hanging(ctx, "true")
 		cancel()
@@ -183,7 +167,7 @@ func TestBuild(t *testing.T) {
 	t.Run("two builds at once", func(t *testing.T) {
 		ended := make(chan error)
 		for i := range 2 {
-			w := newWorkshop(t, img)
+			w := newFixture(t, img)
 			w.vars["greeting"] = fmt.Sprint("build ", i)
 			go func() {
 				err := w.build(t.Context())
@@ -201,10 +185,10 @@ func TestBuild(t *testing.T) {
 		}
 	})
 	t.Run("what a killed build left", func(t *testing.T) {
-		killed := newWorkshop(t, img)
+		killed := newFixture(t, img)
 		killed.first("sleep 4321.5")
 		build := killed.process()
-		other := newWorkshop(t, img)
+		other := newFixture(t, img)
 		if err := other.build(t.Context()); err != nil {
 			t.Error(err)
 		}
@@ -227,13 +211,13 @@ func TestBuild(t *testing.T) {
 		killed.nothingLeft(d)
 	})
 	t.Run("disk full", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		w.first("cat /dev/zero >/fill")
 		wants(t, w.build(t.Context()), "provisioner 1 of 3, first", "No space left on device", "a disk is full")
 		w.nothingLeft(d)
 	})
 	t.Run("build directory full", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		small := filepath.Join(w.root, "build")
 		if err := unix.Mount("tmpfs", small, "tmpfs", 0, "size=2m"); err != nil {
 			t.Fatal(err)
@@ -247,21 +231,21 @@ func TestBuild(t *testing.T) {
 		w.nothingLeft(d)
 	})
 	t.Run("base image that is another", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		w.base.SHA256 = strings.Repeat("0", 64)
 		wants(t, w.build(t.Context()), "running Packer", "[Cc]hecksum")
 		w.nothingLeft(d)
 	})
 	t.Run("wrong architecture", func(t *testing.T) {
 		d.load(standInFor(t, "s390x"), "localhost/builder:s390x")
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		e := w.engine()
 		e.Builder.Reference = "localhost/builder:s390x"
 		wants(t, e.Build(t.Context(), w.job()), "is for s390x, but the daemon runs on "+runtime.GOARCH, "docker image rm")
 		w.nothingLeft(d)
 	})
 	t.Run("sources outside of the checkout", func(t *testing.T) {
-		w := newWorkshop(t, img)
+		w := newFixture(t, img)
 		write(t, filepath.Join(w.root, "packer/x.pkr.hcl"), strings.Replace(template, "${path.root}/files/", "/etc/", 1))
 		wants(t, w.build(t.Context()), "names /etc/, which is outside")
 	})
@@ -269,7 +253,7 @@ func TestBuild(t *testing.T) {
 
 // process starts the build as a process of its own, under its lock, and
 // returns once its first provisioner runs.
-func (w *workshop) process() *exec.Cmd {
+func (w *fixture) process() *exec.Cmd {
 	w.t.Helper()
 	raw, err := json.Marshal(w.base)
 	if err != nil {
@@ -293,11 +277,11 @@ func TestMain(m *testing.M) {
 	if root == "" {
 		os.Exit(m.Run())
 	}
-	fmt.Fprintln(os.Stderr, buildOnly(&workshop{root: root, vars: map[string]string{"greeting": "a"}}))
+	fmt.Fprintln(os.Stderr, buildOnly(&fixture{root: root, vars: map[string]string{"greeting": "a"}}))
 	os.Exit(1)
 }
 
-func buildOnly(w *workshop) error {
+func buildOnly(w *fixture) error {
 	if err := json.Unmarshal([]byte(os.Getenv(buildVariable+"_BASE")), &w.base); err != nil {
 		return err
 	}
@@ -316,7 +300,7 @@ func buildOnly(w *workshop) error {
 func TestDaemonStoppedMidway(t *testing.T) {
 	d := startDockerd(t)
 	d.load(standIn(t), builderName)
-	w := newWorkshop(t, buildtest.BaseImage(t))
+	w := newFixture(t, buildtest.BaseImage(t))
 	ended := w.hanging(t.Context(), "true")
 	d.stop()
 	wants(t, <-ended, "went away during the build|stopped from outside")
@@ -331,7 +315,7 @@ func TestDaemonStoppedMidway(t *testing.T) {
 func TestDaemonLostMidway(t *testing.T) {
 	d := startDockerd(t)
 	d.load(standIn(t), builderName)
-	w := newWorkshop(t, buildtest.BaseImage(t))
+	w := newFixture(t, buildtest.BaseImage(t))
 	lose := d.behindProxy()
 	ended := w.hanging(t.Context(), "true")
 	lose()
@@ -347,8 +331,8 @@ func TestDaemonLostMidway(t *testing.T) {
 	w.nothingLeft(d)
 }
 
-// container is the one container of this workshop's build.
-func (w *workshop) container(d *dockerd) string {
+// container is the one container of this fixture's build.
+func (w *fixture) container(d *dockerd) string {
 	w.t.Helper()
 	found, err := d.ContainerList(w.t.Context(), container.ListOptions{
 		Filters: filters.NewArgs(filters.Arg("label", lockLabel+"="+w.engine().Lock)),

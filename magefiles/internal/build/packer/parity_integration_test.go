@@ -113,8 +113,8 @@ func unlike() map[string]struct{ pattern, why string } {
 	}
 }
 
-func parityWorkshop(t *testing.T, img baseimage.Image) *workshop {
-	w := newWorkshop(t, img)
+func parityFixture(t *testing.T, img baseimage.Image) *fixture {
+	w := newFixture(t, img)
 	source, _, _ := strings.Cut(template, "\nbuild {")
 	write(t, filepath.Join(w.root, "packer/x.pkr.hcl"), source+parityBuild)
 	write(t, filepath.Join(w.root, "packer/probe.sh"), probe)
@@ -127,7 +127,7 @@ func TestBothEnginesMeanTheSame(t *testing.T) {
 	img := buildtest.BaseImage(t)
 	d := startDockerd(t)
 	d.load(standIn(t), builderName)
-	w := parityWorkshop(t, img)
+	w := parityFixture(t, img)
 	if err := w.build(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, w.said())
 	}
@@ -147,7 +147,7 @@ func TestBothEnginesMeanTheSame(t *testing.T) {
 }
 
 // embedded is the other engine, with a cache of its own.
-func (w *workshop) embedded() build.Engine {
+func (w *fixture) embedded() build.Engine {
 	w.t.Helper()
 	store, err := layer.Open(w.t.TempDir(), nil)
 	if err != nil {

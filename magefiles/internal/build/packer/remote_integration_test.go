@@ -25,8 +25,8 @@ func TestDaemonThatSeesNoneOfTheFiles(t *testing.T) {
 	img := buildtest.BaseImage(t)
 	d := startBlindDockerd(t, filepath.Dir(t.TempDir()))
 	d.load(standIn(t), builderName)
-	build := func(script string) (*workshop, error) {
-		w := newWorkshop(t, img)
+	build := func(script string) (*fixture, error) {
+		w := newFixture(t, img)
 		w.first(script)
 		write(t, filepath.Join(w.root, "packer/files/etc/run.sh"), "#!/bin/sh\n")
 		if err := os.Chmod(filepath.Join(w.root, "packer/files/etc/run.sh"), 0o755); err != nil {
@@ -60,7 +60,7 @@ func TestDaemonThatSeesNoneOfTheFiles(t *testing.T) {
 	wants(t, err, "provisioner 1 of 3, first", "exit status: 7")
 	w.nothingLeft(d)
 
-	w = newWorkshop(t, img)
+	w = newFixture(t, img)
 	ended := w.hanging(t.Context(), "true")
 	if err := d.ContainerKill(t.Context(), w.container(d), "KILL"); err != nil {
 		t.Fatal(err)

@@ -24,8 +24,8 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
-// workshop is a checkout with a recipe, and a base image.
-type workshop struct {
+// fixture is a checkout with a recipe, and a base image.
+type fixture struct {
 	t    *testing.T
 	root string
 	base baseimage.Image
@@ -34,21 +34,21 @@ type workshop struct {
 	log  bytes.Buffer
 }
 
-func (w *workshop) Write(p []byte) (int, error) {
+func (w *fixture) Write(p []byte) (int, error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.log.Write(p)
 }
 
-func (w *workshop) said() string {
+func (w *fixture) said() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.log.String()
 }
 
-func newWorkshop(t *testing.T, img baseimage.Image) *workshop {
+func newFixture(t *testing.T, img baseimage.Image) *fixture {
 	t.Helper()
-	w := &workshop{t: t, root: t.TempDir(), base: img, vars: map[string]string{"greeting": `it's "a" \test`}}
+	w := &fixture{t: t, root: t.TempDir(), base: img, vars: map[string]string{"greeting": `it's "a" \test`}}
 	write(t, filepath.Join(w.root, "packer/x.pkr.hcl"), template)
 	write(t, filepath.Join(w.root, "packer/x.pkrvars.hcl"), "")
 	write(t, filepath.Join(w.root, "packer/files/etc/tool.conf"), "conf\n")
@@ -66,11 +66,11 @@ func newWorkshop(t *testing.T, img baseimage.Image) *workshop {
 	return w
 }
 
-func (w *workshop) first(script string) {
+func (w *fixture) first(script string) {
 	write(w.t, filepath.Join(w.root, "packer/first.sh"), "#!/bin/sh\nset -eu\n"+script+"\n")
 }
 
-func (w *workshop) job() build.Job {
+func (w *fixture) job() build.Job {
 	w.t.Helper()
 	job, err := w.load()
 	if err != nil {
@@ -79,7 +79,7 @@ func (w *workshop) job() build.Job {
 	return job
 }
 
-func (w *workshop) load() (build.Job, error) {
+func (w *fixture) load() (build.Job, error) {
 	r, err := recipe.Load(recipe.Options{Root: w.root, TemplateFile: "packer/x.pkr.hcl", VarFile: "packer/x.pkrvars.hcl", Vars: w.vars})
 	return build.Job{
 		Recipe: r, Base: w.base, Image: filepath.Join(w.root, "build", "packed.img"), LogDir: filepath.Join(w.root, "log"),
@@ -87,7 +87,7 @@ func (w *workshop) load() (build.Job, error) {
 	}, err
 }
 
-func (w *workshop) engine() Engine {
+func (w *fixture) engine() Engine {
 	return Engine{
 		Builder: Builder{Reference: builderName}, Root: w.root,
 		Template: "packer/x.pkr.hcl", VarFile: "packer/x.pkrvars.hcl", Vars: w.vars,
@@ -95,10 +95,10 @@ func (w *workshop) engine() Engine {
 	}
 }
 
-func (w *workshop) build(ctx context.Context) error { return w.engine().Build(ctx, w.job()) }
+func (w *fixture) build(ctx context.Context) error { return w.engine().Build(ctx, w.job()) }
 
 // tree returns the files in the finished image.
-func (w *workshop) tree() string {
+func (w *fixture) tree() string {
 	w.t.Helper()
 	img := w.job().Image
 	table, err := diskimage.Read(w.t.Context(), img)
@@ -117,7 +117,7 @@ func (w *workshop) tree() string {
 }
 
 // nothingLeft checks that a build left nothing but its image and its logs.
-func (w *workshop) nothingLeft(d *dockerd) {
+func (w *fixture) nothingLeft(d *dockerd) {
 	w.t.Helper()
 	containers, err := d.ContainerList(context.Background(), container.ListOptions{All: true})
 	if err != nil {
@@ -143,7 +143,7 @@ func (w *workshop) nothingLeft(d *dockerd) {
 	}
 }
 
-func (w *workshop) noLoops() {
+func (w *fixture) noLoops() {
 	w.t.Helper()
 	if loops := loopDevices(w.t); strings.Contains(loops, "packed.img") {
 		w.t.Errorf("loop devices are left: %s", loops)
@@ -164,7 +164,7 @@ func wants(t *testing.T, err error, texts ...string) {
 }
 
 // until waits for something the build prints, and fails if the build ends first.
-func (w *workshop) until(text string, ended <-chan error) {
+func (w *fixture) until(text string, ended <-chan error) {
 	w.t.Helper()
 	for deadline := time.Now().Add(time.Minute); !strings.Contains(w.said(), text); time.Sleep(20 * time.Millisecond) {
 		select {
@@ -179,7 +179,7 @@ func (w *workshop) until(text string, ended <-chan error) {
 }
 
 // hanging starts a build whose first provisioner never ends.
-func (w *workshop) hanging(ctx context.Context, meanwhile string) <-chan error {
+func (w *fixture) hanging(ctx context.Context, meanwhile string) <-chan error {
 	w.t.Helper()
 	w.first(meanwhile + "\necho hangs\nsleep 4321.5")
 	ended := make(chan error, 1)
