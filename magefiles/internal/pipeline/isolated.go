@@ -60,9 +60,6 @@ func (b *Build) Native(ctx context.Context) (chroot.NativeOverlay, error) {
 	return b.native.Overlay(ctx)
 }
 
-// MakesBaseImage reports whether the base image is made here, not downloaded.
-func (b *Build) MakesBaseImage() bool { return b.values.kind == "bootstrap" }
-
 // Provisioned is a root file system and how it came to be.
 type Provisioned struct {
 	Job    build.Job

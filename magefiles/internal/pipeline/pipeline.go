@@ -87,7 +87,7 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 	if err := b.load(); err != nil {
 		return nil, err
 	}
-	if b.values.kind == "bootstrap" {
+	if b.MakesBaseImage() {
 		groups = append(groups, host.Lab)
 	}
 	// Whether the cache can be used shows at once; that it stays is sure only

@@ -21,9 +21,12 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
+// MakesBaseImage reports whether the base image is made here, not downloaded.
+func (b *Build) MakesBaseImage() bool { return b.values.kind == "bootstrap" }
+
 // Base brings the base image into the cache.
 func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
-	if b.values.kind == "bootstrap" {
+	if b.MakesBaseImage() {
 		debian, dir := baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.Cache.BaseImages()
 		if b.Refresh == embedded.RefreshBase && !b.refreshedBase {
 			if err := baseimage.Forget(ctx, debian, dir, b.Log); err != nil {

@@ -1,0 +1,38 @@
+package workspace
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
+)
+
+func TestReadRevision(t *testing.T) {
+	w := Workspace{Root: t.TempDir()}
+	if _, err := w.ReadRevision(t.Context()); err == nil {
+		t.Error("a directory that is no checkout has a revision")
+	}
+	t.Setenv("GIT_COMMITTER_DATE", "1700000000 +0200")
+	script := `git init -q "$1"; cd "$1"; git config user.email t@example.org; git config user.name t
+echo a >file; git add file; git commit -qm first`
+	if err := process.Run(t.Context(), "sh", "-euc", script, "sh", w.Root); err != nil {
+		t.Fatal(err)
+	}
+	clean, err := w.ReadRevision(t.Context())
+	if err != nil || len(clean.Commit) != 40 || clean.Dirty || !clean.Time.Equal(time.Unix(1700000000, 0)) {
+		t.Errorf("got %+v, %v", clean, err)
+	}
+	for _, change := range []struct {
+		file  string
+		dirty bool
+	}{{"untracked", false}, {"file", true}} {
+		if err := os.WriteFile(filepath.Join(w.Root, change.file), []byte("b"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := w.ReadRevision(t.Context()); err != nil || got.Dirty != change.dirty {
+			t.Errorf("with another %s: got %+v, %v", change.file, got, err)
+		}
+	}
+}
