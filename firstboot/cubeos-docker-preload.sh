@@ -20,7 +20,7 @@ load() {
   local name=$1 archive=$IMAGES_DIR/$1.tar reference output
   reference=$(image_of "$name")
   if [[ -z $reference ]]; then
-    fail "$name: ${name^^}_IMAGE is not in images.env"
+    fail "$name: $(image_variable "$name") is not in images.env"
     return
   fi
   if ! (cd "$IMAGES_DIR" && grep -- "  $name\.tar\$" SHA256SUMS | sha256sum --check --strict --status); then

@@ -44,12 +44,10 @@ fi
 token=$(jq --raw-output .token <<<"$answer")
 known=$(api /nginx/proxy-hosts) || die "Nginx Proxy Manager does not tell its proxy hosts: $(problem "$known")"
 
-# HAL is not among them: it has no authentication and listens to this device only.
-names="${CUBEOS_DOMAIN:?} 6011
-${CUBEOS_ADDRESS:?} 6011
-api.$CUBEOS_DOMAIN 6010
-pihole.$CUBEOS_DOMAIN 6001
-npm.$CUBEOS_DOMAIN 81"
+names=$(jq --raw-output --arg domain "${CUBEOS_DOMAIN:?}" --arg address "${CUBEOS_ADDRESS:?}" \
+  '.services[].http | .port as $port | .names[]?
+    | split("{domain}") | join($domain) | split("{address}") | join($address)
+    | "\(.) \($port)"' "$SERVICES_FILE")
 todo=$(missing <<<"$names")
 while read -r name port; do
   [[ -z $name ]] || lead "$name" "$port"

@@ -12,6 +12,7 @@ COREAPPS_DIR=$ROOT/cubeos/coreapps
 STATE_DIR=$ROOT/var/lib/cubeos
 IMAGES_DIR=$STATE_DIR/images
 RUN_DIR=$ROOT/run/cubeos
+SERVICES_FILE=$ROOT/usr/local/share/cubeos/services.json
 FIRST_BOOT_MARKER=$STATE_DIR/first-boot-complete
 
 # What a key looks like that was made here: no person's choice is shown.
@@ -251,17 +252,45 @@ access_point() { "$LIB_DIR/cubeos-access-point.sh" || fail "the access point is 
 
 network_mode() { "$LIB_DIR/cubeos-network-mode.sh" apply || fail "the network mode was not applied"; }
 
-# The services, in the order in which they start. The first three run by
-# compose, the others as stacks.
-CORE_SERVICES=(pihole npm hal)
-STACKS=(cubeos-api cubeos-dashboard)
+# read_services: fills the lists below from the one that the image ships.
+read_services() {
+  local rows name kind url
+  rows=$(jq --raw-output '.services[] | [.name, .kind, "http://127.0.0.1:\(.http.port)\(.http.health)"] | @tsv' "$SERVICES_FILE") || rows=
+  if [[ -z $rows ]]; then
+    fail "$SERVICES_FILE can not be read, so no service is started; flash the card again"
+    return
+  fi
+  while IFS=$'\t' read -r name kind url; do
+    case $kind in
+      compose) COMPOSE_SERVICES+=("$name") ;;
+      stack) STACKS+=("$name") ;;
+      *) fail "$name: $SERVICES_FILE says that it is run by '$kind', which nothing here does" ;;
+    esac
+    SERVICE_URLS[$name]=$url
+  done <<<"$rows"
+}
+
+# The names of the services by kind, in the order in which they start, and where
+# each answers when it is well.
+COMPOSE_SERVICES=() STACKS=()
+declare -A SERVICE_URLS
+
+# container_of NAME: of a compose service. swarm_service_of NAME: of a stack.
+container_of() { printf 'cubeos-%s' "${1#cubeos-}"; }
+swarm_service_of() { printf '%s_%s' "$1" "$1"; }
 
 compose() { docker compose --file "$COREAPPS_DIR/$1/appconfig/docker-compose.yml" "${@:2}"; }
 
-# image_of SERVICE: the reference that images.env has for it.
+# image_variable NAME: which variable of images.env has its reference.
+image_variable() {
+  local variable=${1//-/_}_image
+  printf '%s' "${variable^^}"
+}
+
+# image_of NAME: the reference that images.env has for it.
 image_of() {
-  local variable=${1#cubeos-}
-  variable=${variable^^}_IMAGE
+  local variable
+  variable=$(image_variable "$1")
   printf '%s' "${!variable:-}"
 }
 
@@ -285,22 +314,30 @@ stack_deploy() {
     --compose-file "$COREAPPS_DIR/$1/appconfig/docker-compose.yml" "$1" || fail "$1: docker stack deploy failed"
 }
 
-service_url() {
-  case $1 in
-    pihole) echo http://127.0.0.1:6001/admin/ ;;
-    npm) echo http://127.0.0.1:81/api/ ;;
-    hal) echo http://127.0.0.1:6005/health ;;
-    cubeos-api) echo http://127.0.0.1:6010/health ;;
-    cubeos-dashboard) echo http://127.0.0.1:6011/ ;;
-    *) die "no service is called $1" ;;
-  esac
-}
-
 # The real services redirect to log-in pages and the like: an answer below 400
 # is a healthy one.
 answers() { curl --silent --fail --max-time 5 --output /dev/null "$1"; }
 
-service_answers() { answers "$(service_url "$1")"; }
+service_answers() { answers "${SERVICE_URLS[$1]}"; }
+
+restart_service() {
+  if [[ " ${STACKS[*]} " == *" $1 "* ]]; then
+    timeout 120 docker service update --quiet --detach --force "$(swarm_service_of "$1")"
+  else
+    compose "$1" restart
+  fi
+}
+
+# Restarts, once, each service that could be started and does not answer.
+restart_silent_services() {
+  local service deadline=$((SECONDS + CUBEOS_HEALTH_TIMEOUT))
+  for service in "${COMPOSE_SERVICES[@]}" "${STACKS[@]}"; do
+    if ! failed "$service" && ! wait_for $((deadline - SECONDS)) service_answers "$service"; then
+      warn "$service does not answer after $CUBEOS_HEALTH_TIMEOUT s: restarting it"
+      restart_service "$service" || warn "$service could not be restarted"
+    fi
+  done
+}
 
 # failed NAME: whether fail has been told of it.
 failed() {
@@ -314,13 +351,13 @@ failed() {
 # Waits for all services that could be started; the time is that of all together.
 await_services() {
   local service deadline=$((SECONDS + CUBEOS_HEALTH_TIMEOUT))
-  for service in "${CORE_SERVICES[@]}" "${STACKS[@]}"; do
+  for service in "${COMPOSE_SERVICES[@]}" "${STACKS[@]}"; do
     if failed "$service"; then
       continue
     elif wait_for $((deadline - SECONDS)) service_answers "$service"; then
-      log "$service answers on $(service_url "$service")"
+      log "$service answers on ${SERVICE_URLS[$service]}"
     else
-      fail "$service: it does not answer on $(service_url "$service") after $CUBEOS_HEALTH_TIMEOUT s"
+      fail "$service: it does not answer on ${SERVICE_URLS[$service]} after $CUBEOS_HEALTH_TIMEOUT s"
     fi
   done
 }

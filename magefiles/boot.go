@@ -3,13 +3,13 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"os"
 	"text/tabwriter"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/scenario"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/proof"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
@@ -39,15 +39,27 @@ func boot(ctx context.Context, f flags) error {
 
 // bootOptions resolves the flags that say what the image is put through.
 func (f flags) bootOptions() (proof.BootOptions, error) {
-	chosen, err := scenario.Named(cmp.Or(or(f.scenario, ""), scenario.Operational().Name))
-	return proof.BootOptions{Scenarios: chosen, Jobs: or(f.jobs, 0)}, err
+	o := proof.BootOptions{Scenarios: or(f.scenario, scenario.Default), Jobs: or(f.jobs, 0)}
+	list, err := services.Read(".")
+	if err == nil {
+		_, err = scenario.Named(o.Scenarios, list)
+	}
+	return o, err
 }
 
 // Scenarios lists what an image can be put through.
 func Scenarios() error {
+	list, err := services.Read(".")
+	if err != nil {
+		return err
+	}
+	all, err := scenario.All(list)
+	if err != nil {
+		return err
+	}
 	w := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "SCENARIO\tSTARTS FROM\tCORE\tWHAT IT SHOWS")
-	for _, sc := range scenario.All() {
+	for _, sc := range all {
 		inCore := ""
 		if sc.Core {
 			inCore = "yes"
@@ -65,6 +77,12 @@ func Demo(ctx context.Context, cache, refresh *string, limit *int) error {
 // bootCore puts the lab image through the scenarios CI runs.
 func bootCore(ctx context.Context) error {
 	return boot(ctx, flags{profile: ptr(labProfile), level: ptr(demoLevel), scenario: ptr("core")})
+}
+
+// bootFull shows that a profile decides by its var-file alone what runs on a
+// device: the lab image with the optional services, as far as its sockets.
+func bootFull(ctx context.Context) error {
+	return boot(ctx, flags{profile: ptr(labFullProfile), level: ptr(demoLevel), scenario: ptr("sockets")})
 }
 
 // demoLevel compresses lightly: the archive of a demo is unpacked once, by its boot.

@@ -12,8 +12,9 @@ import (
 
 // Download saves the services' container images as archives into docker-images/PROFILE.
 //
-// -update resolves the tags of skopeo/images.txt again and rewrites
-// skopeo/images.lock; -mirror=HOST:PORT pulls from a registry mirror.
+// -update resolves the tags again that skopeo/images.txt has for the profile's
+// services, and writes them to skopeo/images.lock; -mirror=HOST:PORT pulls from a
+// registry mirror.
 func Download(ctx context.Context, profile, cache, mirror *string, update *bool) error {
 	f := flags{profile: profile, cache: cache, mirror: mirror, update: or(update, false)}
 	return build(ctx, f, nil, method((*pipeline.Build).ContainerImages))

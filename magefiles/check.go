@@ -28,17 +28,17 @@ var Aliases = map[string]any{"test": Test.All}
 // Test groups the tests.
 type Test mg.Namespace
 
-// All runs everything that must pass: lint, unit and integration tests, the proofs about the build, and the lab image in the core scenarios.
+// All runs everything that must pass: lint, unit and integration tests, the proofs about the build, the lab image in the core scenarios, and the one with all services in its first boot.
 func (t Test) All(ctx context.Context) error {
 	if done, err := elevate(ctx); done {
 		return err
 	}
-	for _, step := range []func(context.Context) error{Lint, t.Integration, t.Proofs} {
+	for _, step := range []func(context.Context) error{Lint, t.Integration, t.Proofs, bootCore, bootFull} {
 		if err := step(ctx); err != nil {
 			return err
 		}
 	}
-	return bootCore(ctx)
+	return nil
 }
 
 // Unit runs the quick tests, which need no root.

@@ -24,6 +24,7 @@ import (
 const (
 	defaultProfile = "pios"
 	labProfile     = "lab"
+	labFullProfile = "lab-full"
 )
 
 // flags are those that most targets take.

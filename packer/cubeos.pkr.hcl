@@ -168,6 +168,16 @@ variable "container_images" {
   }
 }
 
+variable "optional_services" {
+  type        = list(string)
+  description = "Names of the optional services of services.json that this profile has besides the others."
+  default     = []
+  validation {
+    condition     = length([for s in var.optional_services : s if can(regex("^[a-z0-9]+(-[a-z0-9]+)*$", s))]) == length(var.optional_services)
+    error_message = "The optional services must be names of services.json, as in registry."
+  }
+}
+
 variable "hostname" {
   type        = string
   description = "Host name of a freshly flashed device."
@@ -422,6 +432,7 @@ build {
       "CUBEOS_USER=${var.cubeos_user}",
       "CUBEOS_WIFI_COUNTRY=${var.wifi_country}",
       "CUBEOS_WIFI_KEY_MODE=${var.wifi_key}",
+      "CUBEOS_OPTIONAL_SERVICES=${join(" ", var.optional_services)}",
     ]
   }
 

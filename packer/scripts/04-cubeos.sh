@@ -8,6 +8,7 @@ export LC_ALL=C.UTF-8
 . /tmp/cubeos-lib.sh
 
 : "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_WIFI_KEY_MODE:?}" "${CUBEOS_HOSTNAME:?}"
+: "${CUBEOS_OPTIONAL_SERVICES?}"
 
 usermod --append --groups docker "$CUBEOS_USER"
 
@@ -49,8 +50,26 @@ fail2ban-client --test
 
 install -d -m 0755 /cubeos /cubeos/apps /cubeos/coreapps /cubeos/data /cubeos/mounts
 install -d -m 0750 -g "$CUBEOS_USER" /cubeos/config
-for app in pihole npm hal cubeos-api cubeos-dashboard; do
-  install -d -m 0755 "/cubeos/coreapps/$app" "/cubeos/coreapps/$app/appconfig" "/cubeos/coreapps/$app/appdata"
+
+# Services that this profile does not have leave nothing behind.
+services=/usr/local/share/cubeos/services.json
+jq --arg optional "$CUBEOS_OPTIONAL_SERVICES" '($optional | split(" ")) as $chosen
+  | .services |= map(select((.optional | not) or (.name | IN($chosen[]))))' "$services" >"$services.partial"
+mv "$services.partial" "$services"
+chmod 0644 "$services"
+names=$(jq --raw-output '.services[].name' "$services")
+for app in /cubeos/coreapps/*; do
+  if ! grep -qxF "${app##*/}" <<<"$names"; then
+    rm -r "$app"
+  fi
+done
+for name in $names; do
+  app=/cubeos/coreapps/$name
+  if [[ ! -s $app/appconfig/docker-compose.yml ]]; then
+    echo "04-cubeos.sh: $services lists $name, but there is no $app/appconfig/docker-compose.yml" >&2
+    exit 1
+  fi
+  install -d -m 0755 "$app" "$app/appconfig" "$app/appdata"
 done
 install -d -m 0755 /var/lib/cubeos /var/lib/cubeos/images
 

@@ -5,14 +5,16 @@ trap 'echo "05-docker-preload.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export LC_ALL=C.UTF-8
 
 images=/var/lib/cubeos/images
+names=$(jq --raw-output '.services[].name' /usr/local/share/cubeos/services.json)
 problems=()
-for name in pihole npm hal api dashboard; do
+for name in $names; do
   if [[ ! -s $images/$name.tar ]]; then
     problems+=("$images/$name.tar is missing or empty")
   elif ! grep -q "  $name\.tar\$" "$images/SHA256SUMS"; then
     problems+=("$images/SHA256SUMS has no line for $name.tar")
   fi
-  variable=${name^^}_IMAGE
+  variable=${name//-/_}_image
+  variable=${variable^^}
   if ! grep -Eq "^$variable=[^[:space:]@]+:[^[:space:]:/@]+\$" "$images/images.env"; then
     problems+=("$images/images.env has no $variable=REFERENCE:TAG")
   fi

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/machine"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -26,18 +27,19 @@ const (
 	diskFile = "device.qcow2"
 )
 
-// forwards are the guest's ports that are asked from outside.
-var forwards = []machine.Forward{
-	{Proto: "tcp", Guest: 22},
-	{Proto: "udp", Guest: 53},
-	{Proto: "tcp", Guest: 53},
-	{Proto: "tcp", Guest: 80},
-	{Proto: "tcp", Guest: 81},
-	{Proto: "tcp", Guest: 443},
-	{Proto: "tcp", Guest: 6001},
-	{Proto: "tcp", Guest: 6005},
-	{Proto: "tcp", Guest: 6010},
-	{Proto: "tcp", Guest: 6011},
+// forwards are the guest's ports that are asked from outside: SSH's, and all that
+// services listen on. Those that only the device itself may reach are among them,
+// for nobody gets in at a closed door only if there is a way to it.
+func forwards(list services.List) []machine.Forward {
+	all := []machine.Forward{{Proto: "tcp", Guest: 22}}
+	for _, s := range list {
+		for _, p := range s.Ports {
+			for _, protocol := range p.Protocols {
+				all = append(all, machine.Forward{Proto: protocol, Guest: p.Port})
+			}
+		}
+	}
+	return all
 }
 
 // device is all that a machine is started from, in a directory of its own.
@@ -98,7 +100,7 @@ func (s *session) flashed(ctx context.Context, sc Scenario) (_ *device, err erro
 		Name: user, Dir: dir, Board: sc.Device.Board, Accel: machine.DetectAccel(), CPUs: s.o.CPUs,
 		MemoryMiB: orDefault(sc.Device.MemoryMiB, s.o.MemoryMiB),
 		Kernel:    boot.Kernel, Initrd: boot.Initrd, Cmdline: cmdline(boot.CmdlineWith(files), sc.Device), Disk: diskFile,
-		Forwards: forwards, Online: s.o.Online, Unplugged: sc.Device.Unplugged,
+		Forwards: forwards(s.o.Services), Online: s.o.Online, Unplugged: sc.Device.Unplugged,
 		Clock: sc.Device.Clock, Watchdog: sc.Device.Watchdog, Capture: captureFor(sc.Name),
 	}
 	if sc.Device.Board == machine.Pi4 {

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -31,6 +32,7 @@ type Options struct {
 	// InitFormat is how Raspberry Pi Imager is told to hand its settings over.
 	InitFormat string
 	Settings   Settings
+	Services   services.List // those on the device
 	// WorkDir keeps the unpacked image and the running device between runs, and
 	// the evidence of the last run, a directory a scenario.
 	WorkDir   string

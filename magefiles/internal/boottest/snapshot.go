@@ -39,7 +39,7 @@ func (s *session) fingerprint(ctx context.Context) (string, error) {
 	version, err := process.Output(ctx, "qemu-system-aarch64", "--version")
 	usual := machine.Argv(machine.Spec{
 		Accel: machine.DetectAccel(), CPUs: s.o.CPUs, MemoryMiB: s.o.MemoryMiB, Online: s.o.Online,
-		Kernel: "kernel", Initrd: "initrd", Cmdline: cmdline("", Device{}), Disk: diskFile, Forwards: forwards,
+		Kernel: "kernel", Initrd: "initrd", Cmdline: cmdline("", Device{}), Disk: diskFile, Forwards: forwards(s.o.Services),
 	})
 	return strings.Join([]string{s.o.Artifact.RawSHA256, version, process.Quote(usual)}, "\n"), err
 }
@@ -97,7 +97,7 @@ func (s *session) running(ctx context.Context) (*device, error) {
 		return nil, err
 	}
 	d := &device{spec: kept.Spec, keyPath: filepath.Join(dir, keyFile), signer: signer, user: user, size: kept.Size, booted: kept.Booted}
-	d.spec.Dir, d.spec.Memory, d.spec.Forwards = dir, memoryFile, forwards
+	d.spec.Dir, d.spec.Memory, d.spec.Forwards = dir, memoryFile, forwards(s.o.Services)
 	return d, nil
 }
 

@@ -1,12 +1,15 @@
 package device
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 // jumps lead into the chains of the network mode.
@@ -20,28 +23,40 @@ var jumps = []string{
 
 // firstBoot is all a first boot changes, in the order the README promises. What
 // starts at the same time is in the order of the alphabet.
-var firstBoot = slices.Concat([]string{
-	"load ghcr.io/cubeos-app/api:1.0.0",
-	"load ghcr.io/cubeos-app/hal:1.0.0",
-	"load docker.io/pihole/pihole:2025.08.0",
-	"load ghcr.io/cubeos-app/dashboard:1.0.0",
-	"load docker.io/jc21/nginx-proxy-manager:2.12.6",
-	"swarm init",
-	"secret create cubeos_jwt_secret",
-	"secret create cubeos_encryption_key",
-	"compose up hal",
-	"compose up npm",
-	"compose up pihole",
-	"stack deploy cubeos-api",
-	"stack deploy cubeos-dashboard",
-}, jumps, []string{
-	"hostapd restart",
-	"proxy host cubeos.cube 6011",
-	"proxy host 10.42.24.1 6011",
-	"proxy host api.cubeos.cube 6010",
-	"proxy host pihole.cubeos.cube 6001",
-	"proxy host npm.cubeos.cube 81",
-})
+var firstBoot = slices.Concat(
+	loads(),
+	[]string{"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key"},
+	starts("compose up ", services.Compose),
+	starts("stack deploy ", services.Stack),
+	jumps,
+	[]string{
+		"hostapd restart",
+		"proxy host pihole.cubeos.cube 6001",
+		"proxy host npm.cubeos.cube 81",
+		"proxy host api.cubeos.cube 6010",
+		"proxy host cubeos.cube 6011",
+		"proxy host 10.42.24.1 6011",
+	},
+)
+
+// loads are in the order of the archives' sizes, which are those of the references.
+func loads() []string {
+	names := list().Names()
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(len(a)-len(b), strings.Compare(a, b)) })
+	for i, name := range names {
+		names[i] = "load " + reference(name)
+	}
+	return names
+}
+
+func starts(how string, kind services.Kind) []string {
+	names := list().Of(kind).Names()
+	slices.Sort(names)
+	for i, name := range names {
+		names[i] = how + name
+	}
+	return names
+}
 
 func TestFirstBootThenNormalBoot(t *testing.T) {
 	t.Parallel()
@@ -50,7 +65,7 @@ func TestFirstBootThenNormalBoot(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	if diff := cmp.Diff(firstBoot, inOrder(d.effects())); diff != "" {
+	if diff := gocmp.Diff(firstBoot, inOrder(d.effects())); diff != "" {
 		t.Errorf("effects of the first boot (-want +got):\n%s", diff)
 	}
 	if got := d.read("run/cubeos/boot-mode"); got != "first\n" {
@@ -70,7 +85,7 @@ func TestFirstBootThenNormalBoot(t *testing.T) {
 		t.Fatalf("second boot: %v\n%s", err, out)
 	}
 	// The stub's jumps outlive a boot; hostapd does not, but nothing changed for it.
-	if diff := cmp.Diff([]string(nil), d.effects()); diff != "" {
+	if diff := gocmp.Diff([]string(nil), d.effects()); diff != "" {
 		t.Errorf("a normal boot with nothing missing changed something (-want +got):\n%s", diff)
 	}
 	if got := d.read("run/cubeos/boot-mode"); got != "normal\n" {
@@ -117,7 +132,7 @@ func TestPowerCut(t *testing.T) {
 			got = slices.DeleteFunc(got, repeats)
 			want = slices.DeleteFunc(want, repeats)
 			got = slices.Compact(got)
-			if diff := cmp.Diff(want, got); diff != "" {
+			if diff := gocmp.Diff(want, got); diff != "" {
 				t.Errorf("effects of both boots (-want +got):\n%s", diff)
 			}
 			if !d.exists("var/lib/cubeos/first-boot-complete") {
@@ -133,20 +148,19 @@ func repeats(effect string) bool {
 
 // loseSwarm leaves a device without its Swarm and all that was in it.
 func (d *fake) loseSwarm() {
-	for _, kept := range []string{
-		"swarm", "services/cubeos-api_api", "services/cubeos-dashboard_dashboard",
-		"secrets/cubeos_jwt_secret", "secrets/cubeos_encryption_key",
-	} {
+	for _, kept := range []string{"swarm", "secrets/cubeos_jwt_secret", "secrets/cubeos_encryption_key"} {
 		d.unstub(kept)
+	}
+	for _, s := range list().Of(services.Stack) {
+		d.unstub("services/" + s.SwarmService())
 	}
 }
 
 func TestNormalBootMendsWhatIsLost(t *testing.T) {
 	t.Parallel()
-	newSwarm := []string{
+	newSwarm := append([]string{
 		"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
-		"stack deploy cubeos-api", "stack deploy cubeos-dashboard",
-	}
+	}, starts("stack deploy ", services.Stack)...)
 	says := map[string]string{
 		"swarm without certificates":          "WARNING: Swarm's state is damaged: making a new Swarm",
 		"swarm whose state Docker threw away": "WARNING: Swarm's state is lost: making a new Swarm",
@@ -161,7 +175,7 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 			[]string{"compose up npm"},
 		},
 		"stack": {
-			func(d *fake) { d.unstub("services/cubeos-dashboard_dashboard") },
+			func(d *fake) { d.unstub("services/cubeos-dashboard_cubeos-dashboard") },
 			[]string{"stack deploy cubeos-dashboard"},
 		},
 		"secret": {
@@ -203,7 +217,7 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 		},
 		"sick stack": {
 			func(d *fake) { d.stubFile("sick/cubeos-api", "") },
-			[]string{"service update cubeos-api_api"},
+			[]string{"service update cubeos-api_cubeos-api"},
 		},
 		"access point": {
 			func(d *fake) { d.unstub("hostapd") },
@@ -220,7 +234,7 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
 			}
-			if diff := cmp.Diff(tt.want, inOrder(d.effects())); diff != "" {
+			if diff := gocmp.Diff(tt.want, inOrder(d.effects())); diff != "" {
 				t.Errorf("effects (-want +got):\n%s", diff)
 			}
 			if !strings.Contains(out, says[name]) {
@@ -239,25 +253,27 @@ func TestFirstBootWithSomethingBroken(t *testing.T) {
 		without string // the effect that can not happen
 	}{
 		"damaged archive": {
-			func(d *fake) { d.write("var/lib/cubeos/images/hal.tar", "garbage\n") },
-			func(d *fake) { d.write("var/lib/cubeos/images/hal.tar", images["hal"]+"\n") },
-			"hal.tar is damaged",
-			"compose up hal",
+			func(d *fake) { d.write("var/lib/cubeos/images/cubeos-hal.tar", "garbage\n") },
+			func(d *fake) { d.write("var/lib/cubeos/images/cubeos-hal.tar", reference("cubeos-hal")+"\n") },
+			"cubeos-hal.tar is damaged",
+			"compose up cubeos-hal",
 		},
 		"archive of something else": {
 			func(d *fake) {
-				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), images["hal"], "other:1", 1))
+				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), reference("cubeos-hal"), "other:1", 1))
 			},
 			func(d *fake) {
-				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), "other:1", images["hal"], 1))
+				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), "other:1", reference("cubeos-hal"), 1))
 			},
-			"hal.tar does not hold other:1",
+			"cubeos-hal.tar does not hold other:1",
 			"",
 		},
 		"image lost": {
-			func(d *fake) { d.remove("var/lib/cubeos/images/dashboard.tar") },
-			func(d *fake) { d.write("var/lib/cubeos/images/dashboard.tar", images["dashboard"]+"\n") },
-			"cubeos-dashboard: its image " + images["dashboard"] + " is not on this device",
+			func(d *fake) { d.remove("var/lib/cubeos/images/cubeos-dashboard.tar") },
+			func(d *fake) {
+				d.write("var/lib/cubeos/images/cubeos-dashboard.tar", reference("cubeos-dashboard")+"\n")
+			},
+			"cubeos-dashboard: its image " + reference("cubeos-dashboard") + " is not on this device",
 			"stack deploy cubeos-dashboard",
 		},
 		"sick service": {
@@ -317,7 +333,7 @@ func TestFullDiskKeepsTheArchives(t *testing.T) {
 	d := newFake(t)
 	d.stubFile("full", "")
 	out, err := d.script("cubeos-docker-preload.sh", nil)
-	for name := range images {
+	for _, name := range list().Names() {
 		if err == nil || !strings.Contains(out, name+": the card is full: ") {
 			t.Errorf("got %v and\n%s\nwant a failure that says why %s is not there", err, out, name)
 		}
@@ -346,6 +362,20 @@ func TestDockerIsDown(t *testing.T) {
 	}
 	if !d.exists("var/lib/docker/swarm/docker-state.json") {
 		t.Error("Swarm's state was not put back")
+	}
+}
+
+// TestWithoutAList wants what needs no service to come up nevertheless.
+func TestWithoutAList(t *testing.T) {
+	t.Parallel()
+	d := newFake(t)
+	d.remove("usr/local/share/cubeos/services.json")
+	out, err := d.boot()
+	if err == nil || !strings.Contains(out, "services.json can not be read, so no service is started") {
+		t.Errorf("got %v and\n%s\nwant it to say that there is no list", err, out)
+	}
+	if got := d.effects(); !slices.Contains(got, "hostapd restart") {
+		t.Errorf("there is no access point; effects %q", got)
 	}
 }
 
@@ -388,7 +418,7 @@ func TestWithoutRadio(t *testing.T) {
 	d.write("sys/class/net/wlan0/address", "dc:a6:32:01:ab:cd\n")
 	d.effects()
 	d.mustBoot()
-	if diff := cmp.Diff([]string{"hostapd restart"}, d.effects()); diff != "" {
+	if diff := gocmp.Diff([]string{"hostapd restart"}, d.effects()); diff != "" {
 		t.Errorf("the boot that finds wlan0 (-want +got):\n%s", diff)
 	}
 }

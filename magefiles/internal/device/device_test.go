@@ -3,6 +3,7 @@ package device
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,8 +12,10 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
@@ -38,12 +41,23 @@ func TestMain(m *testing.M) {
 	m.Run()
 }
 
-var images = map[string]string{
-	"pihole":    "docker.io/pihole/pihole:2025.08.0",
-	"npm":       "docker.io/jc21/nginx-proxy-manager:2.12.6",
-	"hal":       "ghcr.io/cubeos-app/hal:1.0.0",
-	"api":       "ghcr.io/cubeos-app/api:1.0.0",
-	"dashboard": "ghcr.io/cubeos-app/dashboard:1.0.0",
+// list is what a usual profile runs.
+var list = sync.OnceValue(func() services.List {
+	all, err := services.Read(repo)
+	if err == nil {
+		all, err = all.For(nil)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return all
+})
+
+// reference is what images.env has for a service.
+func reference(name string) string { return "registry.example/" + name + ":1.0.0" }
+
+func imageVariable(name string) string {
+	return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "_IMAGE"
 }
 
 // fake is a device's file tree and the state of the programs its scripts call.
@@ -85,13 +99,24 @@ func newFake(t *testing.T) *fake {
 		Replace(d.read("cubeos/config/defaults.env")))
 	d.mkdir(filepath.Join(d.root, "proc/sys/net/ipv6"))
 	d.mkdir(filepath.Join(d.root, "boot/firmware"))
-	var env, sums strings.Builder
-	for name, reference := range images {
-		archive := reference + "\n"
-		d.write("var/lib/cubeos/images/"+name+".tar", archive)
-		fmt.Fprintf(&env, "%s_IMAGE=%s\n", strings.ToUpper(name), reference)
-		fmt.Fprintf(&sums, "%x  %s.tar\n", sha256.Sum256([]byte(archive)), name)
+	shipped, err := json.Marshal(map[string]services.List{"services": list()})
+	if err != nil {
+		t.Fatal(err)
 	}
+	d.write("usr/local/share/cubeos/services.json", string(shipped))
+	var env, sums, answering strings.Builder
+	for _, s := range list() {
+		archive := reference(s.Name) + "\n"
+		d.write("var/lib/cubeos/images/"+s.Name+".tar", archive)
+		fmt.Fprintf(&env, "%s=%s\n", imageVariable(s.Name), reference(s.Name))
+		fmt.Fprintf(&sums, "%x  %s.tar\n", sha256.Sum256([]byte(archive)), s.Name)
+		runs := "containers/" + s.ContainerName()
+		if s.Kind == services.Stack {
+			runs = "services/" + s.SwarmService()
+		}
+		fmt.Fprintln(&answering, s.HealthURL(), s.Name, runs)
+	}
+	d.stubFile("services.txt", answering.String())
 	d.write("var/lib/cubeos/images/images.env", env.String())
 	d.write("var/lib/cubeos/images/SHA256SUMS", sums.String())
 	d.write("cubeos/config/images.env", env.String())

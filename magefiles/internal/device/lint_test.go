@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
@@ -167,8 +168,12 @@ func TestImagesComeFromOnePlace(t *testing.T) {
 		}
 	}
 	var want []string
-	for name := range images {
-		want = append(want, "${"+strings.ToUpper(name)+"_IMAGE:?}")
+	all, err := services.Read(repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		want = append(want, "${"+imageVariable(s.Name)+":?}")
 	}
 	slices.Sort(got)
 	slices.Sort(want)
@@ -192,23 +197,23 @@ func TestContainerImages(t *testing.T) {
 		"two problems": {
 			func(d *fake) {
 				d.remove("var/lib/cubeos/images/npm.tar")
-				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), "HAL_IMAGE=", "HALL_IMAGE=", 1))
+				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), "CUBEOS_HAL_IMAGE=", "CUBEOS_HALL_IMAGE=", 1))
 			},
-			[]string{"npm.tar is missing or empty", "no HAL_IMAGE=REFERENCE:TAG"},
+			[]string{"npm.tar is missing or empty", "no CUBEOS_HAL_IMAGE=REFERENCE:TAG"},
 		},
 		"damaged": {
-			func(d *fake) { d.write("var/lib/cubeos/images/api.tar", "garbage") },
-			[]string{"api.tar: FAILED", "an archive is not what"},
+			func(d *fake) { d.write("var/lib/cubeos/images/cubeos-api.tar", "garbage") },
+			[]string{"cubeos-api.tar: FAILED", "an archive is not what"},
 		},
 		"no checksum": {
 			func(d *fake) {
-				d.write("var/lib/cubeos/images/SHA256SUMS", strings.ReplaceAll(d.read("var/lib/cubeos/images/SHA256SUMS"), "api.tar", "other"))
+				d.write("var/lib/cubeos/images/SHA256SUMS", strings.ReplaceAll(d.read("var/lib/cubeos/images/SHA256SUMS"), "cubeos-api.tar", "other"))
 			},
-			[]string{"has no line for api.tar"},
+			[]string{"has no line for cubeos-api.tar"},
 		},
 		"untagged": {
 			func(d *fake) {
-				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), ":2.12.6", "", 1))
+				d.write("var/lib/cubeos/images/images.env", strings.Replace(d.read("var/lib/cubeos/images/images.env"), reference("npm"), "registry.example/npm", 1))
 			},
 			[]string{"no NPM_IMAGE=REFERENCE:TAG"},
 		},
@@ -228,7 +233,8 @@ func TestContainerImages(t *testing.T) {
 					"unshare", "--mount", "--propagation", "private", "sh", "-euc",
 					`mount -t tmpfs none /mnt && mkdir -p /mnt/up /mnt/work /mnt/root
 mount -t overlay -o "lowerdir=/,upperdir=/mnt/up,workdir=/mnt/work" none /mnt/root
-mkdir -p /mnt/root/cubeos /mnt/root/var/lib/cubeos
+mkdir -p /mnt/root/cubeos /mnt/root/var/lib/cubeos /mnt/root/usr/local/share/cubeos
+mount --bind "$1/usr/local/share/cubeos" /mnt/root/usr/local/share/cubeos
 mount --bind "$1/cubeos" /mnt/root/cubeos && mount --bind "$1/var/lib/cubeos" /mnt/root/var/lib/cubeos
 mount --bind "$(dirname "$2")" /mnt/root/mnt
 exec chroot /mnt/root "/mnt/$(basename "$2")"`, "sh", d.root, script,

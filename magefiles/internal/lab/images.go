@@ -1,5 +1,5 @@
-// Package lab makes the container images of the lab profile: stand-ins for the
-// five services, in a registry of its own, for machines that reach no other.
+// Package lab makes the container images of the lab profiles: stand-ins for the
+// services, in a registry of its own, for machines that reach no other.
 package lab
 
 import (
@@ -22,12 +22,16 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
-	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
+	"github.com/cubeos-app/releases/magefiles/internal/lab/standin"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
-// standinPackage is the program that stands in for the services.
-const standinPackage = "./magefiles/internal/lab/standin"
+// Where the stand-ins are, and the program that is one of them.
+const (
+	standinPackage = "./magefiles/internal/lab/standin"
+	standinCommand = standinPackage + "/cmd"
+)
 
 const binaryPath = "usr/local/bin/standin"
 
@@ -35,35 +39,32 @@ const binaryPath = "usr/local/bin/standin"
 // the same digests.
 func made() time.Time { return time.Date(2025, time.January, 1, 0, 0, 0, 0, time.UTC) }
 
-// standin is what differs between the images.
-type standin struct {
-	service string
-	ports   []string
-}
-
-func standins() []standin {
-	return []standin{
-		{"pihole", []string{"53/tcp", "53/udp", "6001/tcp"}},
-		{"npm", []string{"80/tcp", "81/tcp", "443/tcp"}},
-		{"hal", []string{"6005/tcp"}},
-		{"api", []string{"6010/tcp"}},
-		{"dashboard", []string{"8087/tcp"}},
-	}
-}
-
-// checkEntries makes sure that there is a stand-in for every image.
-func checkEntries(entries []containerimage.Entry) error {
+// CheckServices makes sure that there is a stand-in for every service.
+func CheckServices(list services.List) error {
 	var problems []error
-	for _, e := range entries {
-		if !slices.ContainsFunc(standins(), func(s standin) bool { return s.service == e.Name }) {
-			problems = append(problems, fmt.Errorf("the lab profile has no stand-in for %s (%s): add one to %s", e.Name, e.Reference, standinPackage))
+	have := standin.Names()
+	for _, name := range list.Names() {
+		if !slices.Contains(have, name) {
+			problems = append(problems, fmt.Errorf("there is no stand-in for the service %s: add one to %s", name, standinPackage))
 		}
 	}
 	return errors.Join(problems...)
 }
 
+// exposed are the ports of a service's container, as an image's configuration
+// names them.
+func exposed(s services.Service) []string {
+	var ports []string
+	for _, p := range s.Ports {
+		for _, protocol := range p.Protocols {
+			ports = append(ports, fmt.Sprintf("%d/%s", p.Container(), protocol))
+		}
+	}
+	return ports
+}
+
 func buildCommand(output string) []string {
-	return []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", output, standinPackage}
+	return []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", output, standinCommand}
 }
 
 func buildEnv(inherited []string, arch string) []string {
@@ -117,46 +118,46 @@ func binaryLayer(binary string) (v1.Layer, error) {
 
 // image returns the index that stands for the real service's: the linux/arm64
 // image in it.
-func (s standin) image(layer v1.Layer) (v1.ImageIndex, error) {
+func image(s services.Service, layer v1.Layer) (v1.ImageIndex, error) {
 	ports := map[string]struct{}{}
-	for _, p := range s.ports {
+	for _, p := range exposed(s) {
 		ports[p] = struct{}{}
 	}
 	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
 	img, err := mutate.Append(img, mutate.Addendum{
 		Layer:   layer,
-		History: v1.History{Created: v1.Time{Time: made()}, CreatedBy: "go build " + standinPackage},
+		History: v1.History{Created: v1.Time{Time: made()}, CreatedBy: "go build " + standinCommand},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("making the image of %s: %w", s.service, err)
+		return nil, fmt.Errorf("making the image of %s: %w", s.Name, err)
 	}
 	config, err := img.ConfigFile()
 	if err != nil {
-		return nil, fmt.Errorf("making the image of %s: %w", s.service, err)
+		return nil, fmt.Errorf("making the image of %s: %w", s.Name, err)
 	}
 	config = config.DeepCopy()
 	config.OS, config.Architecture = "linux", "arm64"
 	config.Created = v1.Time{Time: made()}
 	config.Config = v1.Config{
-		Entrypoint:   []string{"/" + binaryPath, s.service},
+		Entrypoint:   []string{"/" + binaryPath, s.Name},
 		ExposedPorts: ports,
 		Env:          []string{"PATH=/usr/local/bin"},
 		WorkingDir:   "/",
 		Healthcheck: &v1.HealthConfig{
-			Test:        []string{"CMD", "/" + binaryPath, "-healthcheck", s.service},
+			Test:        []string{"CMD", "/" + binaryPath, "-healthcheck", s.Name},
 			Interval:    30 * time.Second,
 			Timeout:     10 * time.Second,
 			StartPeriod: time.Minute,
 			Retries:     3,
 		},
 		Labels: map[string]string{
-			"org.opencontainers.image.title":       s.service,
+			"org.opencontainers.image.title":       s.Name,
 			"org.opencontainers.image.description": "Stand-in for the CubeOS lab profile",
 		},
 	}
 	if img, err = mutate.ConfigFile(img, config); err != nil {
-		return nil, fmt.Errorf("making the image of %s: %w", s.service, err)
+		return nil, fmt.Errorf("making the image of %s: %w", s.Name, err)
 	}
 	return mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{
 		Add:        img,

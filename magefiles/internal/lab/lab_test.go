@@ -4,10 +4,12 @@ import (
 	"context"
 	"debug/elf"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -16,10 +18,21 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
+	"github.com/cubeos-app/releases/magefiles/internal/lab/standin"
 	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
 )
 
 const moduleDir = "../../.."
+
+func everyService(t *testing.T) services.List {
+	t.Helper()
+	all, err := services.Read(moduleDir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
 
 func TestRegistryServesStandinsForTheRealList(t *testing.T) {
 	list := filepath.Join(moduleDir, "skopeo", "images.txt")
@@ -27,10 +40,11 @@ func TestRegistryServesStandinsForTheRealList(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	all := everyService(t)
 	o := containerimage.Options{ListFile: list, CacheDir: t.TempDir()}
 	var sums [2]string
 	for i := range sums {
-		mirror, stop, err := StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Images: images})
+		mirror, stop, err := StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Services: all, Images: images})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -47,7 +61,11 @@ func TestRegistryServesStandinsForTheRealList(t *testing.T) {
 		}
 		if i == 0 {
 			for _, img := range got.Images {
-				checkArchive(t, img)
+				service, ok := all.Named(img.Name)
+				if !ok {
+					t.Fatalf("%s is no service", img.Name)
+				}
+				checkArchive(t, img, service)
 			}
 		}
 		data, err := os.ReadFile(filepath.Join(o.Dir, containerimage.SumsFile))
@@ -59,13 +77,13 @@ func TestRegistryServesStandinsForTheRealList(t *testing.T) {
 	if diff := cmp.Diff(sums[0], sums[1]); diff != "" {
 		t.Errorf("the same source made other images (-first +second):\n%s", diff)
 	}
-	if n := strings.Count(sums[0], "\n"); n != len(standins()) {
-		t.Errorf("%d archives, want %d", n, len(standins()))
+	if n := strings.Count(sums[0], "\n"); n != len(all) {
+		t.Errorf("%d archives, want %d", n, len(all))
 	}
 }
 
 // checkArchive checks that img is an arm64 program with what Docker needs to run it.
-func checkArchive(t *testing.T, img containerimage.Image) {
+func checkArchive(t *testing.T, img containerimage.Image, service services.Service) {
 	t.Helper()
 	tag, err := name.NewTag(img.Reference)
 	if err != nil {
@@ -82,8 +100,17 @@ func checkArchive(t *testing.T, img containerimage.Image) {
 	if diff := cmp.Diff([]string{"/" + binaryPath, img.Name}, config.Config.Entrypoint); diff != "" {
 		t.Errorf("%s: entry point (-want +got):\n%s", img.Name, diff)
 	}
-	if config.Architecture != "arm64" || config.Config.Healthcheck == nil || len(config.Config.ExposedPorts) == 0 {
+	if config.Architecture != "arm64" || config.Config.Healthcheck == nil {
 		t.Errorf("%s: configuration is %+v", img.Name, config)
+	}
+	ports := map[string]struct{}{}
+	for _, p := range service.Ports {
+		for _, protocol := range p.Protocols {
+			ports[fmt.Sprintf("%d/%s", p.Container(), protocol)] = struct{}{}
+		}
+	}
+	if diff := cmp.Diff(ports, config.Config.ExposedPorts); diff != "" {
+		t.Errorf("%s: ports (-want +got):\n%s", img.Name, diff)
 	}
 	root := t.TempDir()
 	fs := mutate.Extract(loaded)
@@ -110,14 +137,23 @@ func checkArchive(t *testing.T, img containerimage.Image) {
 	}
 }
 
-func TestRegistryRefusesAServiceWithoutStandin(t *testing.T) {
-	e, err := containerimage.NewEntry("grafana", "docker.io/grafana/grafana:12.0.0")
-	if err != nil {
-		t.Fatal(err)
+func TestEveryServiceHasAStandInAndEveryStandInAService(t *testing.T) {
+	names := slices.Sorted(slices.Values(everyService(t).Names()))
+	if diff := cmp.Diff(names, standin.Names()); diff != "" {
+		t.Errorf("%s lists (-), %s has (+):\n%s", services.File, standinPackage, diff)
 	}
-	_, _, err = StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Images: []containerimage.Entry{e}})
-	if err == nil || !strings.Contains(err.Error(), "no stand-in for grafana") {
-		t.Errorf("got %v, want it named", err)
+}
+
+func TestServicesWithoutStandInAreRefusedByName(t *testing.T) {
+	list := append(everyService(t), services.Service{Name: "grafana"}, services.Service{Name: "gitea"})
+	_, _, err := StartRegistry(t.Context(), Options{ModuleDir: moduleDir, Services: list})
+	for _, want := range []string{"no stand-in for the service grafana", "no stand-in for the service gitea", standinPackage} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+	if strings.Contains(err.Error(), "pihole") {
+		t.Errorf("got %v, want only those that have none", err)
 	}
 }
 
@@ -140,7 +176,7 @@ func TestRegistryEndsWithItsContext(t *testing.T) {
 	}
 }
 
-func TestInputsDigestFollowsTheSource(t *testing.T) {
+func TestInputsDigestFollowsTheSourceAndThePorts(t *testing.T) {
 	dir := t.TempDir()
 	write := func(name, content string) {
 		t.Helper()
@@ -152,31 +188,36 @@ func TestInputsDigestFollowsTheSource(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	entry, err := containerimage.NewEntry("one", "docker.io/example/one:1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := services.Service{Name: "one", Ports: []services.Port{{Port: 80, Protocols: []string{"tcp"}}}}
 	digest := func() string {
 		t.Helper()
-		d, err := InputsDigest(Options{ModuleDir: dir})
+		d, err := InputsDigest(Options{ModuleDir: dir, Services: services.List{service}, Images: []containerimage.Entry{entry}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return d
 	}
-	for _, name := range []string{"go.mod", "go.sum", "magefiles/internal/lab/standin/main.go"} {
+	for _, name := range []string{"go.mod", "go.sum", "magefiles/internal/lab/standin/cmd/main.go"} {
 		write(name, "1")
 	}
 	first := digest()
-	write("magefiles/internal/lab/standin/main_test.go", "a test is not in the image")
+	write("magefiles/internal/lab/standin/cmd/main_test.go", "a test is not in the image")
 	write("magefiles/internal/lab/notes.md", "neither is this")
 	if digest() != first {
 		t.Error("the digest changed with files that are not in the images")
 	}
-	write("magefiles/internal/lab/standin/main.go", "2")
+	write("magefiles/internal/lab/standin/cmd/main.go", "2")
 	if digest() == first {
 		t.Error("the digest did not change with the source")
 	}
 }
 
 func TestBuildCommand(t *testing.T) {
-	want := []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", "/x/out", "./magefiles/internal/lab/standin"}
+	want := []string{"go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", "/x/out", "./magefiles/internal/lab/standin/cmd"}
 	if diff := cmp.Diff(want, buildCommand("/x/out")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}

@@ -13,13 +13,13 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/google/go-containerregistry/pkg/registry"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
@@ -27,7 +27,8 @@ import (
 // Options says what the registry serves.
 type Options struct {
 	ModuleDir string                 // the checkout, which has the stand-ins' source
-	Images    []containerimage.Entry // what images.txt lists
+	Services  services.List          // whose stand-ins there are to be
+	Images    []containerimage.Entry // theirs, as images.txt lists them
 	Reporter  *progress.Reporter
 }
 
@@ -41,7 +42,8 @@ func InputsDigest(o Options) (string, error) {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\n", runtime.Version())
 	for _, e := range o.Images {
-		fmt.Fprintf(h, "%q %q\n", e.Name, e.Reference)
+		s, _ := o.Services.Named(e.Name)
+		fmt.Fprintf(h, "%q %q %q\n", e.Name, e.Reference, exposed(s))
 	}
 	for _, name := range files {
 		data, err := os.ReadFile(filepath.Join(o.ModuleDir, name))
@@ -58,7 +60,7 @@ func InputsDigest(o Options) (string, error) {
 // container.Options.Mirror looks for. It serves until stop is called or ctx
 // ends; stop returns when nothing of it is left.
 func StartRegistry(ctx context.Context, o Options) (mirror string, stop func() error, err error) {
-	if err := checkEntries(o.Images); err != nil {
+	if err := CheckServices(o.Services); err != nil {
 		return "", nil, err
 	}
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -113,8 +115,11 @@ func fill(ctx context.Context, mirror string, o Options) (err error) {
 	transport := remote.DefaultTransport.(*http.Transport).Clone()
 	defer transport.CloseIdleConnections()
 	for _, e := range o.Images {
-		at := slices.IndexFunc(standins(), func(s standin) bool { return s.service == e.Name })
-		index, err := standins()[at].image(layer)
+		s, ok := o.Services.Named(e.Name)
+		if !ok {
+			return fmt.Errorf("the image %s (%s) is of no service", e.Name, e.Reference)
+		}
+		index, err := image(s, layer)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"slices"
 
 	"github.com/cubeos-app/releases/magefiles/internal/lab"
 	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
@@ -14,7 +15,8 @@ import (
 // directory below docker-images/.
 func (b *Build) ContainerImages(ctx context.Context) error {
 	o := containerimage.Options{
-		ListFile: filepath.Join(b.Root, "skopeo", "images.txt"),
+		ListFile: imagesList(b.Root),
+		Services: b.Services.Names(),
 		Dir:      filepath.Join(b.Root, b.values.containerImages),
 		CacheDir: b.downloads.Blobs(),
 		Mirror:   b.Mirror,
@@ -22,11 +24,12 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 		Locked:   b.Locked,
 		Reporter: b.Log,
 	}
-	entries, err := containerimage.ReadList(o.ListFile)
+	listed, err := containerimage.ReadList(o.ListFile)
 	if err != nil {
 		return err
 	}
-	standIns := lab.Options{ModuleDir: b.Root, Images: entries, Reporter: b.Log}
+	entries := slices.DeleteFunc(listed, func(e containerimage.Entry) bool { return !slices.Contains(o.Services, e.Name) })
+	standIns := lab.Options{ModuleDir: b.Root, Services: b.Services, Images: entries, Reporter: b.Log}
 	if b.values.standIns {
 		if o.MirrorID, err = lab.InputsDigest(standIns); err != nil {
 			return err

@@ -15,6 +15,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
@@ -47,6 +48,7 @@ type Build struct {
 	Revision workspace.Revision // its time is SOURCE_DATE_EPOCH
 	Dir      string             // where the build puts what it makes
 	Names    artifact.Names     // paths in Dir
+	Services services.List      // of the profile
 
 	logs      string
 	downloads workspace.Cache // for what is not made but fetched
@@ -189,7 +191,8 @@ func (b *Build) load() error {
 		standIns:        v.String("container_source") == "stand-ins",
 		initFormat:      v.String("imager_init_format"),
 	}
-	return errors.Join(v.Err(), r.CheckFiles(b.values.containerImages), checkPaths(r, b.Names), embedded.CheckRefresh(r, b.Refresh), b.checkBuilder())
+	b.Services, err = profileServices(b.Root, v, b.values.standIns)
+	return errors.Join(v.Err(), err, r.CheckFiles(b.values.containerImages), checkPaths(r, b.Names), embedded.CheckRefresh(r, b.Refresh), b.checkBuilder())
 }
 
 func (b *Build) prepareMachine(ctx context.Context, groups []host.Group) error {

@@ -1,6 +1,7 @@
 package proof
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -16,14 +17,18 @@ import (
 
 // BootOptions say what an image is put through, and how.
 type BootOptions struct {
-	Scenarios []boottest.Scenario
-	Jobs      int // machines at once, 0: as many as fit
+	Scenarios string // names and sets, separated by commas; "" is scenario.Default
+	Jobs      int    // machines at once, 0: as many as fit
 }
 
 // Boot makes the compressed image and proves that what is in it works: it is
 // unpacked, checked against its build manifest, and put through scenarios.
 func Boot(ctx context.Context, b *pipeline.Build, o BootOptions) error {
 	settings, err := settingsOf(b.Recipe)
+	if err != nil {
+		return err
+	}
+	chosen, err := scenario.Named(cmp.Or(o.Scenarios, scenario.Default), b.Services)
 	if err != nil {
 		return err
 	}
@@ -43,8 +48,9 @@ func Boot(ctx context.Context, b *pipeline.Build, o BootOptions) error {
 		Settings:   settings,
 		InitFormat: manifest.BaseImage.InitFormat,
 		WorkDir:    filepath.Join(b.Dir, "boot"),
-		Scenarios:  o.Scenarios,
-		Origin:     scenario.Operational(),
+		Services:   b.Services,
+		Scenarios:  chosen,
+		Origin:     scenario.Operational(b.Services),
 		Jobs:       o.Jobs,
 		Reporter:   b.Log,
 	})

@@ -23,6 +23,7 @@ func Profiles(dir string) ([]string, error) {
 			names = append(names, name)
 		}
 	}
+	slices.Sort(names) // the directory's order is that of whole file names
 	return names, nil
 }
 

@@ -37,6 +37,15 @@ func (v *Values) Strings(name string) []string {
 	return read[[]string](v, name, cty.List(cty.String))
 }
 
+// From says where the value of a variable is written, file and line first.
+func (v *Values) From(name string) string {
+	decl, ok := v.recipe.variables[name]
+	if !ok {
+		return name
+	}
+	return decl.from.String()
+}
+
 func read[T any](v *Values, name string, typ cty.Type) T {
 	var to T
 	fail := func(format string, args ...any) T {

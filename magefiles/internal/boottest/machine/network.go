@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/miekg/dns"
@@ -53,6 +56,44 @@ func (m *Machine) HTTP(ctx context.Context, scheme string, port int, path string
 		return 0, fmt.Errorf("reading the answer of port %d of the guest: %w", port, err)
 	}
 	return resp.StatusCode, nil
+}
+
+// refusal is how long the guest may take to refuse a connection.
+const refusal = 10 * time.Second
+
+// Accepts reports whether something in the guest accepts connections from outside
+// to a forwarded TCP port. QEMU accepts them itself, and closes them when the guest
+// does not.
+func (m *Machine) Accepts(ctx context.Context, port int) (bool, error) {
+	addr, err := m.Addr("tcp", port)
+	if err != nil {
+		return false, err
+	}
+	return staysOpen(ctx, addr, refusal)
+}
+
+func staysOpen(ctx context.Context, addr string, patience time.Duration) (bool, error) {
+	var dialer net.Dialer
+	conn, err := dialer.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return false, err
+	}
+	defer conn.Close()
+	release := context.AfterFunc(ctx, func() { _ = conn.Close() })
+	defer release()
+	if err := conn.SetReadDeadline(time.Now().Add(patience)); err != nil {
+		return false, err
+	}
+	_, err = conn.Read(make([]byte, 1))
+	switch {
+	case ctx.Err() != nil:
+		return false, context.Cause(ctx)
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		return false, nil
+	case err == nil, errors.Is(err, os.ErrDeadlineExceeded):
+		return true, nil
+	}
+	return false, err
 }
 
 // LookupA asks the guest's DNS server, by udp or tcp, for the IPv4 addresses of

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/miekg/dns"
 
@@ -49,5 +50,46 @@ func TestExchangeCommand(t *testing.T) {
 	reply := new(dns.Msg)
 	if err := reply.Unpack(b); err != nil || reply.Id != query.Id || len(reply.Answer) != 1 {
 		t.Errorf("the answer is %v (%v)", reply, err)
+	}
+}
+
+func TestStaysOpen(t *testing.T) {
+	for name, tt := range map[string]struct {
+		serve    func(net.Conn)
+		patience time.Duration
+		want     bool
+	}{
+		"closed at once":        {func(c net.Conn) { c.Close() }, time.Minute, false},
+		"says something first":  {func(c net.Conn) { c.Write([]byte("220 ready")) }, time.Minute, true},
+		"waits for us to speak": {func(net.Conn) {}, time.Millisecond, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			accepted := make(chan net.Conn, 1)
+			go func() {
+				c, err := l.Accept()
+				if err == nil {
+					tt.serve(c)
+					accepted <- c
+				}
+			}()
+			got, err := staysOpen(t.Context(), l.Addr().String(), tt.patience)
+			if err != nil || got != tt.want {
+				t.Errorf("got %t, %v, want %t", got, err, tt.want)
+			}
+			(<-accepted).Close()
+		})
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	if _, err := staysOpen(t.Context(), l.Addr().String(), time.Minute); err == nil {
+		t.Error("nobody listens, which is not the guest's refusal")
 	}
 }

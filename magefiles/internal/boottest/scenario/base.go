@@ -8,10 +8,15 @@ import (
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 // base is about what is below Docker and the services.
-func base() []boottest.Scenario {
+func base(l services.List) []boottest.Scenario {
+	var containers []string
+	for _, s := range l.Of(services.Compose) {
+		containers = append(containers, s.ContainerName())
+	}
 	return []boottest.Scenario{
 		{
 			Name: "base", About: "user, system settings, memory and Docker are as the recipe and configs/ want them",
@@ -45,16 +50,16 @@ func base() []boottest.Scenario {
 			},
 		},
 		{
-			Name: "sockets", About: "the listening sockets are those of the golden list",
+			Name: "sockets", About: "nothing listens but what golden/sockets.txt and services.json name, and nowhere else than they say",
 			Core: true, From: boottest.Running,
-			Phases: []boottest.Phase{{Name: "running", Checks: []boottest.Check{listeningSockets()}}},
+			Phases: []boottest.Phase{{Name: "running", Checks: []boottest.Check{listeningSockets(l)}}},
 		},
 		{
 			Name: "memory", About: "the system with Docker, but without services, is content with 350 MB",
 			From: boottest.Running,
 			Phases: []boottest.Phase{{Name: "idle", Checks: []boottest.Check{
-				does("stacks away", "docker stack rm cubeos-api cubeos-dashboard"),
-				does("containers away", "docker rm --force cubeos-pihole cubeos-npm cubeos-hal"),
+				does("stacks away", "docker stack rm "+strings.Join(l.Of(services.Stack).Names(), " ")),
+				does("containers away", "docker rm --force "+strings.Join(containers, " ")),
 				says("nothing runs", "Docker is idle", "docker ps --quiet", ""),
 				idleMemory(350e6),
 			}}},
@@ -70,7 +75,7 @@ func base() []boottest.Scenario {
 				}},
 				{Name: "hang", Checks: slices.Concat(
 					[]boottest.Check{hangs(), sshAnswers(), bootIDChanged(), initFinished("normal", bootBound)},
-					healthy(),
+					healthy(l),
 				)},
 			},
 		},
@@ -80,7 +85,7 @@ func base() []boottest.Scenario {
 			Phases: []boottest.Phase{
 				{Name: "first boot", Checks: slices.Concat(
 					[]boottest.Check{kernelStarts(), sshAnswers(), initFinished("first", firstBound)},
-					healthy(),
+					healthy(l),
 					[]boottest.Check{
 						consoleShows("epoch", `systemd\[1\]: System time advanced to`),
 						says("hardware clock", "it shows 1970", "cut -d- -f1 /sys/class/rtc/rtc0/date", "1970"),
@@ -90,7 +95,7 @@ func base() []boottest.Scenario {
 				)},
 				{Name: "reboot", Checks: slices.Concat(
 					[]boottest.Check{reboots(), sshAnswers(), bootIDChanged(), initFinished("normal", bootBound)},
-					healthy(),
+					healthy(l),
 					[]boottest.Check{says("clock goes on", "it is later than before", `[ "$(date +%s)" -gt "$(cat /var/tmp/noted)" ] && echo later`, "later")},
 				)},
 			},

@@ -1,14 +1,17 @@
 package scenario
 
 import (
+	"cmp"
 	_ "embed"
 	"errors"
 	"fmt"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 //go:embed golden/sockets.txt
@@ -17,50 +20,131 @@ var socketsGolden string
 //go:embed golden/journal.txt
 var journalGolden string
 
-// listeningSockets wants just the golden ones.
-func listeningSockets() boottest.Check {
+// listeningSockets wants the golden ones and those of the services, and no others.
+func listeningSockets(l services.List) boottest.Check {
+	want := slices.Concat(goldenSockets(socketsGolden), serviceSockets(l))
 	return boottest.Check{
-		Name: "listening sockets", Asserts: "those of golden/sockets.txt and no others listen", Bound: quick,
-		Ask: inGuest("ss -H -lntup", func(out string) (string, error) { return judgeSockets(out, socketsGolden) }),
+		Name: "listening sockets", Asserts: "those of golden/sockets.txt and of services.json and no others listen", Bound: quick,
+		Ask: inGuest(tellSockets, func(out string) (string, error) { return judgeSockets(out, want) }),
 	}
 }
 
-var processName = regexp.MustCompile(`users:\(\("([^"]+)"`)
+// tellSockets prints what listens, Docker's containers, and which process is in
+// which of them, a line each. The kernel knows that from the process's cgroup.
+const tellSockets = `sockets=$(ss -H -lntup)
+printf '%s\n' "$sockets" | sed 's/^/socket /'
+docker ps --no-trunc --format 'container {{.ID}} {{.Names}}'
+for pid in $(printf '%s\n' "$sockets" | grep -o 'pid=[0-9]*' | cut -d = -f 2 | sort -u); do
+  echo "process $pid $(grep -oE 'docker[-/][0-9a-f]{64}' "/proc/$pid/cgroup" | tail -n 1)"
+done`
 
-func judgeSockets(out, golden string) (string, error) {
-	var want, got []string
+// socket is protocol, address, port and who listens: the container of a service
+// as dockerName has it, or else a process, - for the kernel.
+func socket(protocol, address, port, who string) string {
+	return strings.Join([]string{protocol, address, port, who}, " ")
+}
+
+// everywhere stands for every address of the device.
+const everywhere = "*"
+
+func goldenSockets(golden string) []string {
+	var sockets []string
 	for line := range strings.Lines(golden) {
 		if f := strings.Fields(line); len(f) > 4 && f[0] != "#" {
-			want = append(want, strings.Join(f[:4], " "))
+			sockets = append(sockets, socket(f[0], f[1], f[2], f[3]))
 		}
 	}
+	return sockets
+}
+
+// serviceSockets is what the services listen on. What Docker publishes it does by
+// a process of its own for each version of IP.
+func serviceSockets(l services.List) []string {
+	var sockets []string
+	for _, s := range l {
+		for _, p := range s.Ports {
+			port := strconv.Itoa(p.Port)
+			for _, protocol := range p.Protocols {
+				switch {
+				case p.Target != 0:
+					sockets = append(sockets, socket(protocol, "0.0.0.0", port, "docker-proxy"), socket(protocol, "[::]", port, "docker-proxy"))
+				case p.Reach == services.Device:
+					sockets = append(sockets, socket(protocol, "127.0.0.1", port, dockerName(s)))
+				default:
+					sockets = append(sockets, socket(protocol, everywhere, port, dockerName(s)))
+				}
+			}
+		}
+	}
+	return sockets
+}
+
+var (
+	listener = regexp.MustCompile(`\("([^"]+)",pid=(\d+),`)
+	inside   = regexp.MustCompile(`^docker[-/]([0-9a-f]{64})$`)
+)
+
+// parseSockets reads what tellSockets prints. A service listens on every address
+// whether it does so by one socket of both versions of IP or by two.
+func parseSockets(out string) ([]string, error) {
+	names := map[string]string{}      // of containers
+	containers := map[string]string{} // of processes
+	var lines []string
 	for line := range strings.Lines(out) {
+		kind, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		switch first, second, _ := strings.Cut(rest, " "); kind {
+		case "socket":
+			lines = append(lines, rest)
+		case "container":
+			names[first] = withoutTask(second)
+		case "process":
+			if m := inside.FindStringSubmatch(second); m != nil {
+				containers[first] = m[1]
+			}
+		}
+	}
+	var sockets []string
+	for _, line := range lines {
 		f := strings.Fields(line)
-		if len(f) < 5 {
-			continue
+		colon := -1
+		if len(f) > 4 {
+			colon = strings.LastIndex(f[4], ":")
 		}
-		process := "-"
-		if m := processName.FindStringSubmatch(line); m != nil {
-			process = m[1]
-		}
-		colon := strings.LastIndex(f[4], ":")
 		if colon < 0 {
-			return "", fmt.Errorf("ss shows %q", line)
+			return nil, fmt.Errorf("ss shows %q", line)
 		}
-		socket := strings.Join([]string{f[0], f[4][:colon], f[4][colon+1:], process}, " ")
-		if !slices.Contains(got, socket) {
-			got = append(got, socket)
+		address, port := f[4][:colon], f[4][colon+1:]
+		who := []string{}
+		for _, m := range listener.FindAllStringSubmatch(line, -1) {
+			name := m[1]
+			if id, ok := containers[m[2]]; ok {
+				name = cmp.Or(names[id], "container "+id)
+				if address == "0.0.0.0" || address == "[::]" {
+					address = everywhere
+				}
+			}
+			who = append(who, name)
+		}
+		slices.Sort(who)
+		found := socket(f[0], address, port, cmp.Or(strings.Join(slices.Compact(who), "+"), "-"))
+		if !slices.Contains(sockets, found) {
+			sockets = append(sockets, found)
 		}
 	}
-	var errs []error
-	for _, socket := range got {
-		if !slices.Contains(want, socket) {
-			errs = append(errs, fmt.Errorf("not meant to listen: %s", socket))
+	return sockets, nil
+}
+
+func judgeSockets(out string, want []string) (string, error) {
+	got, err := parseSockets(out)
+	errs := []error{err}
+	for _, s := range got {
+		if !slices.Contains(want, s) {
+			errs = append(errs, fmt.Errorf("not meant to listen: %s", s))
 		}
 	}
-	for _, socket := range want {
-		if !slices.Contains(got, socket) {
-			errs = append(errs, fmt.Errorf("does not listen: %s", socket))
+	for _, s := range want {
+		if !slices.Contains(got, s) {
+			errs = append(errs, fmt.Errorf("does not listen: %s", s))
 		}
 	}
 	return fmt.Sprintf("%d sockets, all meant", len(got)), errors.Join(errs...)

@@ -14,11 +14,12 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 // card is what depends on the card a device boots from: what is on its boot
 // partition, how large it is, and that no two cards make the same device.
-func cards() []boottest.Scenario {
+func cards(l services.List) []boottest.Scenario {
 	imager := boottest.Device{User: "anna", Customise: fromImager}
 	broken := boottest.Device{Customise: brokenUserData}
 	missing := boottest.Device{Customise: noUserData}
@@ -27,8 +28,8 @@ func cards() []boottest.Scenario {
 			Name: "imager", About: "all that Raspberry Pi Imager's dialog can say is honoured, or the device says that it is not",
 			Device: imager,
 			Phases: []boottest.Phase{
-				{Name: "first boot", Checks: slices.Concat(firstBoot(), imagerSettings(), healthy())},
-				{Name: "reboot", Checks: slices.Concat(secondBoot(), imagerSettings(), healthy())},
+				{Name: "first boot", Checks: slices.Concat(firstBoot(), imagerSettings(), healthy(l))},
+				{Name: "reboot", Checks: slices.Concat(secondBoot(), imagerSettings(), healthy(l))},
 			},
 		},
 		{
@@ -38,19 +39,19 @@ func cards() []boottest.Scenario {
 				{Name: "power cut", Checks: []boottest.Check{cutsPowerAfter("cloud-init made the user", `Cloud-init v.* running 'modules:config'`, 2*time.Second)}},
 				{Name: "next boot", Checks: slices.Concat(
 					[]boottest.Check{consoleShows("says so", `CUBEOS: cloud-init was cut off: it begins anew`)},
-					firstBoot(), imagerSettings(), healthy(),
+					firstBoot(), imagerSettings(), healthy(l),
 				)},
 				{Name: "reboot", Checks: slices.Concat(secondBoot(), imagerSettings(), []boottest.Check{
 					says("cloud-init's notes", "it did not begin anew another time", `systemctl show --property=ConditionResult --value cubeos-cloud-init-forget.service`, "no"),
 				})},
 			},
 		},
-		withoutLogin("imager-broken", "user-data that is no YAML costs its own settings and nothing else", broken,
+		withoutLogin(l, "imager-broken", "user-data that is no YAML costs its own settings and nothing else", broken,
 			consoleShows("says so", `CUBEOS: WARNING: user-data on the boot partition can not be read, nothing of it is used: .*line 3`)),
-		withoutLogin("imager-missing", "a boot partition without user-data costs nothing", missing,
+		withoutLogin(l, "imager-missing", "a boot partition without user-data costs nothing", missing,
 			consoleShows("says so", `CUBEOS: WARNING: there is no user-data on the boot partition`)),
-		grown("card-own-size", "a card that is just as large as the image: there is nothing to grow", boottest.OwnSize),
-		grown("card-64gb", "the root file system grows to a card of 64 GiB", 64<<30),
+		grown(l, "card-own-size", "a card that is just as large as the image: there is nothing to grow", boottest.OwnSize),
+		grown(l, "card-64gb", "the root file system grows to a card of 64 GiB", 64<<30),
 		{
 			Name: "growth-cut", About: "the power goes while the root file system grows to a card of 64 GiB",
 			Device: boottest.Device{CardSize: 64 << 30},
@@ -60,7 +61,7 @@ func cards() []boottest.Scenario {
 					// The cut before may have come too late for a second one.
 					cutsPowerAfter("the file system began to grow", `on-line resizing required|CUBEOS: the root file system has`, 3*time.Second),
 				}},
-				{Name: "next boot", Checks: slices.Concat(firstBoot(), healthy())},
+				{Name: "next boot", Checks: slices.Concat(firstBoot(), healthy(l))},
 				{Name: "power off", Checks: []boottest.Check{powersOff(), rootIsClean()}},
 			},
 		},
@@ -81,11 +82,11 @@ func secondBoot() []boottest.Check {
 }
 
 // grown is a card of a size.
-func grown(name, about string, size int64) boottest.Scenario {
+func grown(l services.List, name, about string, size int64) boottest.Scenario {
 	return boottest.Scenario{
 		Name: name, About: about, Device: boottest.Device{CardSize: size},
 		Phases: []boottest.Phase{
-			{Name: "first boot", Checks: slices.Concat(firstBoot(), healthy(), []boottest.Check{
+			{Name: "first boot", Checks: slices.Concat(firstBoot(), healthy(l), []boottest.Check{
 				consoleShows("room", `CUBEOS: the root file system has \d+ MiB, \d+ MiB of them free`),
 				matches("time to grow", "systemd tells how long cubeos-grow-root.service has taken",
 					`systemd-analyze blame | sed -n 's/^ *\(.*\) cubeos-grow-root.service$/\1/p'`, `^[0-9].*s$`),
@@ -96,12 +97,12 @@ func grown(name, about string, size int64) boottest.Scenario {
 }
 
 // withoutLogin is a device that nobody can log in to: it is seen from outside.
-func withoutLogin(name, about string, device boottest.Device, complaint boottest.Check) boottest.Scenario {
-	services := []boottest.Check{
-		answers("Pi-hole's web page", "http", 6001, "/admin/", 200, 301, 302, 307, 308),
-		answers("NPM's admin API", "http", 81, "/api/", 200),
-		answers("API", "http", 6010, "/health", 200),
-		answers("Dashboard", "http", 6011, "/", 200),
+func withoutLogin(l services.List, name, about string, device boottest.Device, complaint boottest.Check) boottest.Scenario {
+	var pages []boottest.Check
+	for _, s := range l {
+		if s.WebPort().Reach == services.Network {
+			pages = append(pages, answers(s))
+		}
 	}
 	return boottest.Scenario{
 		Name: name, About: about, Device: device,
@@ -111,10 +112,10 @@ func withoutLogin(name, about string, device boottest.Device, complaint boottest
 				consoleShows("no key", `CUBEOS: WARNING: no user has an SSH key`),
 				consoleShows("access point", `CUBEOS: access point CubeOS-[0-9A-F]{6} is up on wlan0`),
 				consoleShows("first boot", `CUBEOS: first boot complete`),
-			}, services, []boottest.Check{consoleIsSilent("no unit failed", `\[FAILED\]|Failed to start`)})},
+			}, pages, []boottest.Check{consoleIsSilent("no unit failed", `\[FAILED\]|Failed to start`)})},
 			{Name: "next boot", Checks: slices.Concat([]boottest.Check{
 				cutsPower(), consoleShows("normal boot", `CUBEOS: normal boot complete`),
-			}, services)},
+			}, pages)},
 		},
 	}
 }

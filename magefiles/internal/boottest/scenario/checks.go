@@ -4,13 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
+	"regexp"
 	"strings"
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/machine"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 // The bounds are for an emulated device on a slow machine that does other things
@@ -23,27 +24,15 @@ const (
 )
 
 // healthy is what is true of a device that is up, at any time.
-func healthy() []boottest.Check {
+func healthy(l services.List) []boottest.Check {
 	checks := []boottest.Check{systemRunning(), noFailedUnit(), swarmActive()}
-	for _, name := range []string{"pihole", "npm", "hal"} {
-		checks = append(checks, container(name))
+	for _, s := range l {
+		checks = append(checks, runs(s))
 	}
-	for _, name := range []string{"cubeos-api", "cubeos-dashboard"} {
-		checks = append(checks, stack(name))
+	for _, s := range l {
+		checks = append(checks, serves(s)...)
 	}
-	return append(checks,
-		answers("Pi-hole's web page", "http", 6001, "/admin/", 200, 301, 302, 307, 308),
-		resolves("udp"),
-		resolves("tcp"),
-		answers("NPM's admin API", "http", 81, "/api/", 200),
-		answers("NPM's proxy", "http", 80, "/", 200, 301, 302, 307, 308, 404),
-		listens("NPM's proxy, TLS", 443),
-		answers("HAL", "http", 6005, "/health", 200),
-		answers("API", "http", 6010, "/health", 200),
-		answers("Dashboard", "http", 6011, "/", 200),
-		accessPoint(),
-		rootGrown(),
-	)
+	return append(checks, accessPoint(), rootGrown())
 }
 
 // inGuest asks by a shell command that root runs in the guest.
@@ -150,56 +139,62 @@ func swarmActive() boottest.Check {
 	}
 }
 
-func container(name string) boottest.Check {
+// runs asserts that Docker runs a service in the way that the list says.
+func runs(s services.Service) boottest.Check {
+	if s.Kind == services.Stack {
+		return boottest.Check{
+			Name: "stack " + s.Name, Asserts: "its one service " + s.SwarmService() + " runs all its replicas", Bound: settle,
+			Ask: inGuest("docker stack services "+s.Name+" --format '{{.Name}} {{.Replicas}}'", func(out string) (string, error) { return judgeStack(out, s) }),
+		}
+	}
 	return boottest.Check{
-		Name: "container " + name, Asserts: "the compose container of " + name + " runs and is not unhealthy", Bound: settle,
+		Name: "container " + s.Name, Asserts: "the compose project's container " + s.ContainerName() + " runs and is not unhealthy", Bound: settle,
 		Ask: inGuest(`docker ps -a --format '{{.Names}}|{{.Label "com.docker.compose.project"}}|{{.Label "com.docker.compose.service"}}|{{.State}}|{{.Status}}'`,
-			func(out string) (string, error) { return judgeContainer(out, name) }),
+			func(out string) (string, error) { return judgeContainer(out, s) }),
 	}
 }
 
-func judgeContainer(out, name string) (string, error) {
+func judgeContainer(out string, s services.Service) (string, error) {
 	for line := range strings.Lines(out) {
 		f := strings.Split(strings.TrimSpace(line), "|")
-		if len(f) != 5 || f[1] == "" || !slices.ContainsFunc(f[:3], func(s string) bool { return hasWord(s, name) }) {
+		if len(f) != 5 || f[0] != s.ContainerName() {
 			continue
 		}
 		switch state, status := f[3], f[4]; {
+		case f[1] != s.Name || f[2] != s.Name:
+			return "", fmt.Errorf("%s is of the project %q, service %q, expected %s for both", f[0], f[1], f[2], s.Name)
 		case state != "running", strings.Contains(status, "unhealthy"), strings.Contains(status, "health: starting"):
 			return "", fmt.Errorf("%s is %s: %s", f[0], state, status)
 		default:
 			return f[0] + " " + status, nil
 		}
 	}
-	return "", fmt.Errorf("there is no compose container of that name")
+	return "", fmt.Errorf("there is no container %s", s.ContainerName())
 }
 
-// hasWord reports whether name is one of the words of s, as in cubeos-hal.
-func hasWord(s, name string) bool {
-	return slices.Contains(strings.FieldsFunc(s, func(r rune) bool { return r == '-' || r == '_' || r == '.' }), name)
-}
-
-func stack(name string) boottest.Check {
-	return boottest.Check{
-		Name: "stack " + name, Asserts: "every service of the stack " + name + " runs all its replicas", Bound: settle,
-		Ask: inGuest("docker stack services "+name+" --format '{{.Name}} {{.Replicas}}'", judgeStack),
-	}
-}
-
-func judgeStack(out string) (string, error) {
+func judgeStack(out string, s services.Service) (string, error) {
 	if out == "" {
 		return "", errors.New("the stack has no service")
 	}
-	var seen []string
-	for line := range strings.Lines(out) {
-		f := strings.Fields(line)
-		if len(f) < 2 || f[1] != "1/1" {
-			return "", fmt.Errorf("%s, expected 1/1", strings.TrimSpace(line))
-		}
-		seen = append(seen, f[0]+" "+f[1])
+	if f := strings.Fields(out); len(f) < 2 || strings.Contains(out, "\n") || f[0] != s.SwarmService() || f[1] != "1/1" {
+		return "", fmt.Errorf("the stack has %q, expected %s 1/1 alone", out, s.SwarmService())
 	}
-	return strings.Join(seen, ", "), nil
+	return out, nil
 }
+
+// dockerName is what Docker calls a service's container, of a task without what
+// Swarm puts behind it.
+func dockerName(s services.Service) string {
+	if s.Kind == services.Stack {
+		return s.SwarmService()
+	}
+	return s.ContainerName()
+}
+
+// task is what Swarm puts behind the name of a service: .1.lhqnl2cvp8bmqfzbj6ms19g3v
+var task = regexp.MustCompile(`\.\d+\.[0-9a-z]{25}\b`)
+
+func withoutTask(line string) string { return task.ReplaceAllString(strings.TrimSpace(line), "") }
 
 func accessPoint() boottest.Check {
 	return boottest.Check{

@@ -6,16 +6,17 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/machine"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
-func network() []boottest.Scenario {
+func network(l services.List) []boottest.Scenario {
 	return []boottest.Scenario{
 		{
 			Name: "network-modes", About: "a client joins the access point and reaches other networks as the mode says, and not otherwise",
 			Core: true, From: boottest.Running,
 			Phases: []boottest.Phase{
 				{Name: "join", Checks: slices.Concat(
-					clientJoins(), clientIsServed(),
+					clientJoins(), clientIsServed(l),
 					[]boottest.Check{routed(), does("Docker's rules noted", dockersRules+" >/run/rules.docker")},
 				)},
 				{Name: "OFFLINE", Checks: []boottest.Check{mode("OFFLINE"), staysIn(9001), vxlanDropped(), noIPv6()}},
@@ -49,7 +50,7 @@ func network() []boottest.Scenario {
 			Phases: []boottest.Phase{
 				{Name: "first boot", Checks: slices.Concat(
 					[]boottest.Check{kernelStarts(), sshAnswers(), initFinished("first", firstBound)},
-					without(healthy(), accessPoint().Name),
+					without(healthy(l), accessPoint().Name),
 					[]boottest.Check{
 						consoleShows("console", `CUBEOS: WARNING: no wlan0: there is no access point`),
 						matches("journal", "it says why there is no access point", "journalctl -b -u cubeos-init.service -o cat", `WARNING: no wlan0`),
@@ -59,7 +60,7 @@ func network() []boottest.Scenario {
 				{Name: "wlan0 appears", Checks: slices.Concat(
 					[]boottest.Check{does("radios", "modprobe mac80211_hwsim"), accessPoint(), wlan0Address(), consoleShows("banner", `WiFi +CubeOS-[0-9A-F]{6}`)},
 					clientJoins(),
-					clientIsServed(),
+					clientIsServed(l),
 				)},
 				{Name: "wlan0 goes and comes", Checks: []boottest.Check{
 					does("client gone", "systemctl stop client.service && ip netns delete client"),
@@ -81,7 +82,7 @@ func network() []boottest.Scenario {
 				}},
 				{Name: "cable in", Checks: slices.Concat(
 					[]boottest.Check{plugs(true), sshAnswers(), initFinished("first", firstBound)},
-					healthy(),
+					healthy(l),
 					[]boottest.Check{
 						says("nothing waited", "no unit that waits for a network has run",
 							"systemctl list-units --plain --no-legend --state=active '*wait-online*' | wc -l", "0"),
@@ -95,7 +96,7 @@ func network() []boottest.Scenario {
 			Device: boottest.Device{Customise: randomKey},
 			Phases: []boottest.Phase{{Name: "first boot", Checks: slices.Concat(
 				[]boottest.Check{kernelStarts(), sshAnswers(), initFinished("first", firstBound)},
-				healthy(),
+				healthy(l),
 				[]boottest.Check{
 					consoleShows("banner", `WiFi key +`+randomKeyLooks),
 					matches("ap.env", "it holds a key of that kind", "cat /cubeos/config/ap.env", `CUBEOS_AP_KEY=`+randomKeyLooks+`\b`),

@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/machine"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 // The client is the second simulated radio in a network namespace of its own, so
@@ -67,14 +69,25 @@ systemd-run --quiet --unit=client ip netns exec client wpa_supplicant -i wlan1 -
 
 func asClient(command string) string { return "ip netns exec client " + command }
 
-func clientIsServed() []boottest.Check {
+func clientIsServed(l services.List) []boottest.Check {
 	get := "curl -sSL -o /dev/null -w '%{http_code}' --max-time 20 http://"
-	return []boottest.Check{
-		matches("name", "the client resolves cubeos.cube", asClient("getent ahostsv4 cubeos.cube"), `^`+cubeAddress+` `),
-		says("http://cubeos.cube", "the client gets a page", asClient(get+"cubeos.cube/"), "200"),
+	checks := []boottest.Check{
+		matches("name", "the client resolves "+cubeDomain, asClient("getent ahostsv4 "+cubeDomain), `^`+cubeAddress+` `),
+		says("http://"+cubeDomain, "the client gets a page", asClient(get+cubeDomain+"/"), "200"),
 		says("http://"+cubeAddress, "the client gets a page", asClient(get+cubeAddress+"/"), "200"),
-		says("Dashboard", "the client reaches a port that Docker publishes", asClient(get+cubeAddress+":6011/"), "200"),
 	}
+	for _, s := range l {
+		for _, p := range s.Ports {
+			where := fmt.Sprintf("%s:%d", cubeAddress, p.Port)
+			switch {
+			case p.Reach == services.Device && slices.Contains(p.Protocols, "tcp"):
+				checks = append(checks, says(portOf(s, p.Port), "it is closed to the client", asClient("curl -s --max-time 20 http://"+where)+`; echo "curl: $?"`, "curl: 7"))
+			case p.Port == s.HTTP.Port:
+				checks = append(checks, says(portOf(s, p.Port), "the client gets an answer", asClient(get+where+s.HTTP.Health), "200"))
+			}
+		}
+	}
+	return checks
 }
 
 func wrongKeyIsRefused() []boottest.Check {

@@ -4,23 +4,24 @@ import (
 	"slices"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 // Operational is what a freshly flashed device has to do. Others start from the
 // device it has after its first boot.
-func Operational() boottest.Scenario {
+func Operational(l services.List) boottest.Scenario {
 	return boottest.Scenario{
-		Name: "operational", About: "first boot, reboot and power off of a freshly flashed card",
+		Name: Default, About: "first boot, reboot and power off of a freshly flashed card",
 		Core: true,
 		Phases: []boottest.Phase{
 			{Name: "first boot", Keep: true, Checks: slices.Concat(
 				[]boottest.Check{kernelStarts(), sshAnswers(), initFinished("first", firstBound)},
-				healthy(),
+				healthy(l),
 				[]boottest.Check{rootIdentity()},
 			)},
 			{Name: "reboot", Checks: slices.Concat(
 				[]boottest.Check{reboots(), sshAnswers(), bootIDChanged(), initFinished("normal", bootBound)},
-				healthy(),
+				healthy(l),
 				[]boottest.Check{noUnexplainedErrors()},
 			)},
 			{Name: "power off", Checks: []boottest.Check{powersOff(), rootIsClean()}},

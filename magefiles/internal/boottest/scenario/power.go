@@ -4,38 +4,40 @@ import (
 	"context"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 // bootEnds is the console line with which a first boot has ended, well or not.
 var bootEnds = regexp.MustCompile(`CUBEOS: (first boot complete after|ERROR: first boot is NOT complete)`)
 
-func power() []boottest.Scenario {
+func power(l services.List) []boottest.Scenario {
 	return []boottest.Scenario{
 		{
 			Name: "power-cut", About: "the power is cut while everything runs; the next boot ends operational",
 			From: boottest.Running,
 			Phases: []boottest.Phase{{Name: "next boot", Checks: slices.Concat(
 				[]boottest.Check{cutsPower(), sshAnswers(), initFinished("normal", bootBound)},
-				healthy(),
-				nothingTwice(),
+				healthy(l),
+				nothingTwice(l),
 				[]boottest.Check{powersOff(), rootIsClean()},
 			)}},
 		},
-		powerCuts("power-cuts", 20, "the power is cut at 20 random moments of the first boot; each time the next boot ends operational"),
+		powerCuts(l, "power-cuts", 20, "the power is cut at 20 random moments of the first boot; each time the next boot ends operational"),
 	}
 }
 
-func powerCuts(name string, moments int, about string) boottest.Scenario {
+func powerCuts(l services.List, name string, moments int, about string) boottest.Scenario {
 	return boottest.Scenario{
 		Name: name, About: about,
 		Cuts: &boottest.PowerCuts{Moments: moments, Until: bootEnds},
 		Phases: []boottest.Phase{{Name: "next boot", Checks: slices.Concat(
 			[]boottest.Check{kernelStarts(), sshAnswers(), initEnded()},
-			healthy(),
-			nothingTwice(),
+			healthy(l),
+			nothingTwice(l),
 			[]boottest.Check{powersOff(), rootIsClean()},
 		)}},
 	}
@@ -43,15 +45,19 @@ func powerCuts(name string, moments int, about string) boottest.Scenario {
 
 // nothingTwice is what a first boot in several attempts must not have made twice,
 // or lost.
-func nothingTwice() []boottest.Check {
+func nothingTwice(l services.List) []boottest.Check {
+	var containers, stacks []string
+	for _, s := range l {
+		containers = append(containers, dockerName(s)+" running")
+	}
+	for _, s := range l.Of(services.Stack) {
+		stacks = append(stacks, s.SwarmService())
+	}
 	return []boottest.Check{
-		says("containers", "one container a service, none dead",
-			`docker ps -a --format '{{.Names}} {{.State}}' | sed -E 's/^(cubeos-(api|dashboard)_[a-z]+)\.[0-9a-z.]+ /\1 /' | sort | xargs`,
-			"cubeos-api_api running cubeos-dashboard_dashboard running cubeos-hal running cubeos-npm running cubeos-pihole running"),
+		lists("containers", "one container a service, none dead", `docker ps -a --format '{{.Names}} {{.State}}'`, withoutTask, containers),
 		says("Swarm secrets", "each of the stacks' secrets is there once", `docker secret ls --format '{{.Name}}' | sort | xargs`,
 			"cubeos_encryption_key cubeos_jwt_secret"),
-		says("services", "each stack has its one service", `docker service ls --format '{{.Name}}' | sort | xargs`,
-			"cubeos-api_api cubeos-dashboard_dashboard"),
+		lists("services", "each stack has its one service", `docker service ls --format '{{.Name}}'`, strings.TrimSpace, stacks),
 		says("secrets", "secrets.env holds each secret once, none empty, and is root's alone",
 			`f=/cubeos/config/secrets.env; stat -c %a $f; grep -cE '^[A-Z_]*(PASSWORD|SECRET|KEY)=.{16,}$' $f; cut -d= -f1 $f | sort | uniq -d; grep -v '=.' $f || true`,
 			"600\n4"),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,6 +37,27 @@ func matches(name, asserts, command, expression string) boottest.Check {
 			return found, nil
 		}),
 	}
+}
+
+// lists asserts that the lines that a command of root's prints, read in some way,
+// are those wanted, in whatever order.
+func lists(name, asserts, command string, read func(line string) string, want []string) boottest.Check {
+	return boottest.Check{
+		Name: name, Asserts: asserts, Bound: quick,
+		Ask: inGuest(command, func(out string) (string, error) { return judgeLines(out, read, want) }),
+	}
+}
+
+func judgeLines(out string, read func(line string) string, want []string) (string, error) {
+	var got []string
+	for line := range strings.Lines(out) {
+		got = append(got, read(line))
+	}
+	slices.Sort(got)
+	if want = slices.Sorted(slices.Values(want)); !slices.Equal(got, want) {
+		return "", fmt.Errorf("there are %q, expected %q", got, want)
+	}
+	return strings.Join(got, ", "), nil
 }
 
 // within gives a check another bound.

@@ -10,21 +10,48 @@ import (
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
-// All returns every scenario.
-func All() []boottest.Scenario {
+// All returns every scenario for a device with the services of a list.
+func All(l services.List) ([]boottest.Scenario, error) {
+	var problems []error
+	for _, name := range []string{pihole, proxy, hal, dashboard} {
+		if _, ok := l.Named(name); !ok {
+			problems = append(problems, fmt.Errorf("scenarios are about the service %s, which %s does not list", name, services.File))
+		}
+	}
+	if err := errors.Join(problems...); err != nil {
+		return nil, err
+	}
 	return slices.Concat(
-		[]boottest.Scenario{Operational()},
-		power(),
-		cards(),
-		services(),
-		network(),
-		base(),
+		[]boottest.Scenario{Operational(l)},
+		power(l),
+		cards(l),
+		inDocker(l),
+		network(l),
+		base(l),
 		access(),
 		raspberryPi(),
-	)
+	), nil
 }
+
+// The services that scenarios are about, or need for what they do, by name.
+const (
+	pihole    = "pihole"
+	proxy     = "npm"
+	hal       = "cubeos-hal"
+	dashboard = "cubeos-dashboard"
+)
+
+// service returns one of those, which All has looked for.
+func service(l services.List, name string) services.Service {
+	s, _ := l.Named(name)
+	return s
+}
+
+// Default is the scenario that the boot proof is without a choice.
+const Default = "operational"
 
 // Sets that can be asked for in place of names.
 const (
@@ -32,13 +59,16 @@ const (
 	core  = "core" // what CI runs on every change
 )
 
-// Named returns the scenarios that a list of names and sets, separated by commas,
-// asks for, each once, in the order of All.
-func Named(list string) ([]boottest.Scenario, error) {
-	all := All()
+// Named returns the scenarios that names and sets, separated by commas, ask for,
+// each once, in the order of All.
+func Named(asked string, l services.List) ([]boottest.Scenario, error) {
+	all, err := All(l)
+	if err != nil {
+		return nil, err
+	}
 	wanted := map[string]bool{}
 	var problems []error
-	for name := range strings.SplitSeq(list, ",") {
+	for name := range strings.SplitSeq(asked, ",") {
 		known := false
 		for _, sc := range all {
 			if name == sc.Name || name == every || name == core && sc.Core {

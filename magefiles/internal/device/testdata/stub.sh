@@ -26,21 +26,25 @@ needs() {
     exit 1
   fi
 }
+needs_image() {
+  local variable=${1//-/_}_IMAGE
+  needs "${variable^^}"
+}
 exists() { [[ -e $state/$1 ]]; }
 
 docker_compose() {
   local app verb args="$*"
-  [[ $args =~ /coreapps/([a-z]+)/appconfig/docker-compose.yml\ ([a-z]+) ]] || exit 64
+  [[ $args =~ /coreapps/([a-z-]+)/appconfig/docker-compose.yml\ ([a-z]+) ]] || exit 64
   app=${BASH_REMATCH[1]} verb=${BASH_REMATCH[2]}
-  needs "${app^^}_IMAGE"
+  needs_image "$app"
   needs CUBEOS_ADDRESS
   needs CUBEOS_PIHOLE_PASSWORD
   needs CUBEOS_NPM_EMAIL
   needs CUBEOS_NPM_PASSWORD
   case $verb in
     up)
-      if ! exists "containers/cubeos-$app"; then
-        : >"$state/containers/cubeos-$app"
+      if ! exists "containers/cubeos-${app#cubeos-}"; then
+        : >"$state/containers/cubeos-${app#cubeos-}"
         effect "compose up $app"
       fi
       ;;
@@ -53,9 +57,8 @@ docker_compose() {
 
 docker_stack() {
   local stack=${!#} service
-  service=${stack}_${stack#cubeos-}
-  needs API_IMAGE
-  needs DASHBOARD_IMAGE
+  service=${stack}_$stack
+  needs_image "$stack"
   exists swarm || exit 1
   exists secrets/cubeos_jwt_secret || exit 1
   [[ $* == *"--resolve-image never"* ]] || exit 64
@@ -158,7 +161,7 @@ npm_api() {
 }
 
 stub_curl() {
-  local app
+  local url app runs
   case ${!#} in
     http://docker/*)
       docker_api "${!#}"
@@ -168,15 +171,16 @@ stub_curl() {
       npm_api "$@"
       return
       ;;
-    *:6001/admin/) app=pihole ;;
-    *:81/api/) app=npm ;;
-    *:6005/health) app=hal ;;
-    *:6010/health) app=cubeos-api ;;
-    *:6011/) app=cubeos-dashboard ;;
-    *) exit 64 ;;
   esac
-  if exists "sick/$app"; then exit 22; fi
-  exists "containers/cubeos-$app" || exists "services/${app}_${app#cubeos-}"
+  # URL NAME and what has to be there for it to answer.
+  while read -r url app runs; do
+    if [[ $url == "${!#}" ]]; then
+      if exists "sick/$app"; then exit 22; fi
+      exists "$runs"
+      return
+    fi
+  done <"$state/services.txt"
+  exit 64
 }
 
 # -w 10 -t TABLE -C|-I|-D|-F|-X|-n CHAIN …

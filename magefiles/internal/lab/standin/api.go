@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"context"
@@ -29,7 +29,7 @@ type api struct {
 const lookEvery = 2 * time.Second
 
 // newAPI refuses what the real one refuses to start without.
-func newAPI(env func(string) string) (*api, error) {
+func newAPI(env func(string) string) (Service, error) {
 	var missing []error
 	for _, name := range []string{"API_PORT", "DATABASE_PATH", "GATEWAY_IP", "DOMAIN", "DASHBOARD_PORT", "NPM_PORT", "PIHOLE_PORT"} {
 		if env(name) == "" {
@@ -52,7 +52,7 @@ func newAPI(env func(string) string) (*api, error) {
 	return a, errors.Join(missing...)
 }
 
-func (a *api) run(ctx context.Context) error {
+func (a *api) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, r *http.Request) {
 		healthy, checks := a.look(r.Context())
@@ -65,7 +65,7 @@ func (a *api) run(ctx context.Context) error {
 	return serve(ctx, web{addr: net.JoinHostPort("", a.port), handler: mux})
 }
 
-func (a *api) check(ctx context.Context) error {
+func (a *api) Healthy(ctx context.Context) error {
 	return get(ctx, http.DefaultClient, "http://127.0.0.1:"+a.port+"/health")
 }
 

@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"context"
@@ -17,7 +17,7 @@ type dashboard struct {
 	api  *url.URL
 }
 
-func newDashboard(env func(string) string) (*dashboard, error) {
+func newDashboard(env func(string) string) (Service, error) {
 	api, err := url.Parse(strings.TrimRight(or(env("API_URL"), "http://10.42.24.1:6010"), "/"))
 	if err != nil {
 		return nil, fmt.Errorf("API_URL: %w", err)
@@ -28,7 +28,7 @@ func newDashboard(env func(string) string) (*dashboard, error) {
 	return &dashboard{port: or(env("DASHBOARD_PORT"), "8087"), api: api}, nil
 }
 
-func (d *dashboard) run(ctx context.Context) error {
+func (d *dashboard) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /{$}", page("CubeOS", "Dashboard"))
 	mux.Handle("/api/", proxyTo(d.api))
@@ -40,7 +40,7 @@ func (d *dashboard) run(ctx context.Context) error {
 	return serve(ctx, web{addr: net.JoinHostPort("", d.port), handler: mux})
 }
 
-func (d *dashboard) check(ctx context.Context) error {
+func (d *dashboard) Healthy(ctx context.Context) error {
 	return get(ctx, http.DefaultClient, "http://127.0.0.1:"+d.port+"/")
 }
 

@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"context"
@@ -11,11 +11,11 @@ type hal struct {
 	host, port string
 }
 
-func newHAL(env func(string) string) *hal {
-	return &hal{host: or(env("HAL_HOST"), "0.0.0.0"), port: or(env("HAL_PORT"), "6005")}
+func newHAL(env func(string) string) (Service, error) {
+	return &hal{host: or(env("HAL_HOST"), "0.0.0.0"), port: or(env("HAL_PORT"), "6005")}, nil
 }
 
-func (h *hal) run(ctx context.Context) error {
+func (h *hal) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	health := func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "healthy", "service": "cubeos-hal"})
@@ -25,10 +25,6 @@ func (h *hal) run(ctx context.Context) error {
 	return serve(ctx, web{addr: net.JoinHostPort(h.host, h.port), handler: mux})
 }
 
-func (h *hal) check(ctx context.Context) error {
-	host := h.host
-	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
-		host = "127.0.0.1"
-	}
-	return get(ctx, http.DefaultClient, "http://"+net.JoinHostPort(host, h.port)+"/health")
+func (h *hal) Healthy(ctx context.Context) error {
+	return get(ctx, http.DefaultClient, "http://"+net.JoinHostPort(dialable(h.host), h.port)+"/health")
 }

@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"context"
@@ -28,7 +28,7 @@ type npm struct {
 
 // The variables with STANDIN in their names are for tests: the real ports and
 // the real directory are fixed.
-func newNPM(env func(string) string) *npm {
+func newNPM(env func(string) string) (Service, error) {
 	return &npm{
 		admin:    or(env("STANDIN_NPM_ADMIN"), "81"),
 		http:     or(env("STANDIN_NPM_HTTP"), "80"),
@@ -36,10 +36,10 @@ func newNPM(env func(string) string) *npm {
 		dataDir:  or(env("STANDIN_NPM_DATA"), "/data"),
 		email:    env("INITIAL_ADMIN_EMAIL"),
 		password: env("INITIAL_ADMIN_PASSWORD"),
-	}
+	}, nil
 }
 
-func (n *npm) run(ctx context.Context) error {
+func (n *npm) Run(ctx context.Context) error {
 	certificate, err := selfSigned()
 	if err != nil {
 		return fmt.Errorf("making a certificate: %w", err)
@@ -62,7 +62,7 @@ func (n *npm) run(ctx context.Context) error {
 	)
 }
 
-func (n *npm) check(ctx context.Context) error {
+func (n *npm) Healthy(ctx context.Context) error {
 	return get(ctx, http.DefaultClient, "http://127.0.0.1:"+n.admin+"/api/")
 }
 

@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"context"
@@ -20,7 +20,7 @@ type pihole struct {
 	names    *names
 }
 
-func newPihole(env func(string) string) (*pihole, error) {
+func newPihole(env func(string) string) (Service, error) {
 	p := &pihole{dnsPort: or(env("FTLCONF_dns_port"), "53")}
 	var problems []error
 	for spec := range strings.SplitSeq(or(env("FTLCONF_webserver_port"), "6001"), ",") {
@@ -54,7 +54,7 @@ func parseWebPort(spec string) (port string, ok bool) {
 	return port, true
 }
 
-func (p *pihole) run(ctx context.Context) error {
+func (p *pihole) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.Handle("GET /admin/", page("Pi-hole", "Administration"))
 	var webs []web
@@ -99,7 +99,7 @@ func (p *pihole) serveDNS(ctx context.Context) error {
 	return g.Wait()
 }
 
-func (p *pihole) check(ctx context.Context) error {
+func (p *pihole) Healthy(ctx context.Context) error {
 	if err := get(ctx, http.DefaultClient, "http://127.0.0.1:"+p.webPorts[0]+"/admin/"); err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"context"
@@ -114,4 +114,12 @@ func or(value, fallback string) string {
 		return fallback
 	}
 	return value
+}
+
+// dialable is where a service that listens on host can be asked.
+func dialable(host string) string {
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		return "127.0.0.1"
+	}
+	return host
 }

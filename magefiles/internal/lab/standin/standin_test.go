@@ -1,4 +1,4 @@
-package main
+package standin
 
 import (
 	"context"
@@ -25,7 +25,7 @@ import (
 func compiled(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "standin")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", binary, ".")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", binary, "./cmd")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
@@ -99,8 +99,8 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 	docker := fakeDocker(t)
 	data := filepath.Join(t.TempDir(), "data")
 
-	run(t, binary, "hal", "HAL_HOST=127.0.0.1", "HAL_PORT="+halPort)
-	run(t, binary, "dashboard", "DASHBOARD_PORT="+dashboardPort, "API_URL=http://127.0.0.1:"+apiPort)
+	run(t, binary, "cubeos-hal", "HAL_HOST=127.0.0.1", "HAL_PORT="+halPort)
+	run(t, binary, "cubeos-dashboard", "DASHBOARD_PORT="+dashboardPort, "API_URL=http://127.0.0.1:"+apiPort)
 	run(t, binary, "npm", "STANDIN_NPM_ADMIN="+adminPort, "STANDIN_NPM_HTTP="+httpPort, "STANDIN_NPM_HTTPS="+httpsPort,
 		"STANDIN_NPM_DATA="+t.TempDir(), "INITIAL_ADMIN_EMAIL=admin@cubeos.cube", "INITIAL_ADMIN_PASSWORD=secret")
 	run(t, binary, "pihole", "FTLCONF_webserver_port="+webPort, "FTLCONF_dns_port="+dnsPort,
@@ -163,7 +163,7 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 		env := []string{"API_PORT=" + apiPort, "CUBEOS_DATA_DIR=" + data, "DATABASE_PATH=" + data + "/db/cubeos.db",
 			"GATEWAY_IP=10.42.24.1", "DOMAIN=cubeos.cube", "DASHBOARD_PORT=6011", "NPM_PORT=81", "PIHOLE_PORT=6001",
 			"HAL_URL=http://127.0.0.1:" + halPort + "/hal", "DOCKER_HOST=unix://" + docker.socket}
-		cmd := exec.Command(binary, "api")
+		cmd := exec.Command(binary, "cubeos-api")
 		cmd.Env = env
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
@@ -179,20 +179,20 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 			return err
 		})
 		wantAnswer(t, url, "", 503, "data directory")
-		if healthy(binary, "api", env) == nil {
+		if healthy(binary, "cubeos-api", env) == nil {
 			t.Error("the health check passes without a data directory")
 		}
 		if err := os.MkdirAll(data, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "api is healthy", func() error { return healthy(binary, "api", env) })
+		eventually(t, "api is healthy", func() error { return healthy(binary, "cubeos-api", env) })
 		if _, err := os.Stat(data + "/db/cubeos.db"); err != nil {
 			t.Errorf("no database: %v", err)
 		}
 		wantAnswer(t, "http://127.0.0.1:"+dashboardPort+"/api-status", "", 200, `"docker":"ok"`)
 		docker.Close()
 		eventually(t, "api misses Docker", func() error {
-			if healthy(binary, "api", env) == nil {
+			if healthy(binary, "cubeos-api", env) == nil {
 				return fmt.Errorf("still healthy")
 			}
 			return nil
@@ -258,17 +258,18 @@ func TestSettingsThatAreWrongAreNamed(t *testing.T) {
 		env     map[string]string
 		want    []string
 	}{
-		{"nosuch", nil, []string{"unknown service", "dashboard"}},
-		{"dashboard", map[string]string{"API_URL": "api:6010"}, []string{"API_URL"}},
-		{"api", map[string]string{"API_PORT": "6010"}, []string{"DATABASE_PATH is not set", "GATEWAY_IP", "DOMAIN", "DASHBOARD_PORT", "NPM_PORT", "PIHOLE_PORT"}},
+		{"nosuch", nil, []string{"unknown service", "cubeos-dashboard, cubeos-hal"}},
+		{"cubeos-dashboard", map[string]string{"API_URL": "api:6010"}, []string{"API_URL"}},
+		{"cubeos-api", map[string]string{"API_PORT": "6010"}, []string{"DATABASE_PATH is not set", "GATEWAY_IP", "DOMAIN", "DASHBOARD_PORT", "NPM_PORT", "PIHOLE_PORT"}},
 		{"pihole", map[string]string{
 			"FTLCONF_webserver_port":     "web",
 			"FTLCONF_dns_hosts":          "cubeos.cube 10.42.24.1",
 			"FTLCONF_misc_dnsmasq_lines": "address=/cubeos.cube/nowhere",
 			"FTLCONF_dns_upstreams":      "resolver.example",
 		}, []string{"FTLCONF_webserver_port", "FTLCONF_dns_hosts", "FTLCONF_misc_dnsmasq_lines", "FTLCONF_dns_upstreams"}},
+		{"registry", map[string]string{"REGISTRY_HTTP_ADDR": "5000"}, []string{"REGISTRY_HTTP_ADDR", "HOST:PORT"}},
 	} {
-		_, err := newService(tt.service, func(k string) string { return tt.env[k] })
+		_, err := New(tt.service, func(k string) string { return tt.env[k] })
 		for _, want := range tt.want {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: got %v, want %q in it", tt.service, err, want)

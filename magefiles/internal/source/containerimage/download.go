@@ -20,13 +20,16 @@ import (
 // Options says which images to save, from where and where to.
 type Options struct {
 	ListFile string // images.txt
+	// Services names the images of the list that are wanted; nil: all. Others
+	// share the two files, and keep their lines in them.
+	Services []string
 	LockFile string // images.lock; "" resolves every tag each time
 	Dir      string // where the archives, SHA256SUMS and images.env go
 	CacheDir string // for blobs; may be shared by any number of builds
 	Mirror   string // HOST:PORT to pull from instead; see MirrorPath
 	MirrorID string // what the mirror holds, where its address says nothing
 	Locked   bool   // refuse an image that the lock file does not pin
-	Update   bool   // resolve all tags anew, whatever the lock file says
+	Update   bool   // resolve the tags anew, whatever the lock file says
 	Reporter *progress.Reporter
 
 	retryDelay time.Duration
@@ -69,11 +72,11 @@ type store struct {
 // whole is kept; what has been fetched before stays in the cache. SHA256SUMS
 // exists only while all archives are whole.
 func Download(ctx context.Context, o Options) (Result, error) {
-	entries, locked, err := o.read()
+	r, err := o.read()
 	if err != nil {
 		return Result{}, err
 	}
-	pinned, err := pins(entries, locked, o)
+	pinned, err := r.pins(o)
 	if err != nil {
 		return Result{}, err
 	}
@@ -94,12 +97,13 @@ func Download(ctx context.Context, o Options) (Result, error) {
 		return Result{}, fmt.Errorf("creating the directory for archives: %w", err)
 	}
 
-	result, err := s.resolveAll(ctx, o, entries, pinned)
+	resolved, err := s.resolveAll(ctx, o, r.entries, pinned)
 	if err != nil {
 		return Result{}, err
 	}
-	result.LockChanged = o.LockFile != "" && !slices.EqualFunc(result.Lock, locked, func(a, b Locked) bool { return a.String() == b.String() })
-	for _, l := range result.Lock {
+	result := Result{Lock: r.lock(resolved)}
+	result.LockChanged = o.LockFile != "" && !slices.EqualFunc(result.Lock, r.locked, func(a, b Locked) bool { return a.String() == b.String() })
+	for _, l := range resolved {
 		img, err := s.save(ctx, o, l)
 		if err != nil {
 			return Result{}, err
@@ -110,19 +114,19 @@ func Download(ctx context.Context, o Options) (Result, error) {
 }
 
 // resolveAll finds the digest of every image before anything slow is done.
-func (s *store) resolveAll(ctx context.Context, o Options, entries []Entry, pinned []string) (Result, error) {
-	var result Result
+func (s *store) resolveAll(ctx context.Context, o Options, entries []Entry, pinned []string) ([]Locked, error) {
+	var resolved []Locked
 	var problems []error
 	for i, e := range entries {
 		digest := pinned[i]
 		if digest == "" {
 			from, err := o.pullFrom(e)
 			if err != nil {
-				return Result{}, err
+				return nil, err
 			}
 			h, err := s.resolve(ctx, from)
 			if ctx.Err() != nil {
-				return Result{}, fmt.Errorf("resolving %s: %w", e.Reference, context.Cause(ctx))
+				return nil, fmt.Errorf("resolving %s: %w", e.Reference, context.Cause(ctx))
 			}
 			if err != nil {
 				problems = append(problems, explain(e, from, err))
@@ -131,9 +135,9 @@ func (s *store) resolveAll(ctx context.Context, o Options, entries []Entry, pinn
 			digest = h.String()
 			s.reporter.Printf("resolved %s to %s", e.Reference, digest)
 		}
-		result.Lock = append(result.Lock, Locked{Entry: e, Digest: digest})
+		resolved = append(resolved, Locked{Entry: e, Digest: digest})
 	}
-	return result, errors.Join(problems...)
+	return resolved, errors.Join(problems...)
 }
 
 // save makes the archive of one image, unless it is there.

@@ -23,15 +23,14 @@ type Entry struct {
 	Name      string // of the service: pihole
 	Reference string // as written, with its tag: docker.io/pihole/pihole:2025.11.1
 
-	tag name.Tag
+	tag  name.Tag
+	line int // of the file that it was read from
 }
 
 // Locked is an Entry with the digest of its linux/arm64 manifest.
 type Locked struct {
 	Entry
 	Digest string // sha256:…
-
-	line int
 }
 
 func (l Locked) String() string {
@@ -70,8 +69,10 @@ func parseReference(reference string) (name.Tag, error) {
 // The error holds every problem found, each with its line.
 func ReadList(path string) ([]Entry, error) {
 	var entries []Entry
-	err := readLines(path, func(service, reference string) error {
+	lines := &lineReader{path: path}
+	err := lines.each(func(service, reference string) error {
 		e, err := NewEntry(service, reference)
+		e.line = lines.line
 		if err == nil {
 			err = notTwice(entries, e)
 		}
@@ -82,6 +83,25 @@ func ReadList(path string) ([]Entry, error) {
 		err = fmt.Errorf("%s: it names no image", path)
 	}
 	return entries, err
+}
+
+// CheckNames makes sure that images.txt names the services that there are, no
+// more and no fewer; from says where those come from. The error holds every
+// problem of the file.
+func CheckNames(path string, services []string, from string) error {
+	entries, err := ReadList(path)
+	problems := []error{err}
+	for _, e := range entries {
+		if !slices.Contains(services, e.Name) {
+			problems = append(problems, fmt.Errorf("%s:%d: %s is no service: %s does not list it", path, e.line, e.Name, from))
+		}
+	}
+	for _, name := range services {
+		if !slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == name }) {
+			problems = append(problems, fmt.Errorf("%s: it has no line `%s REFERENCE`, but %s lists that service", path, name, from))
+		}
+	}
+	return errors.Join(problems...)
 }
 
 func notTwice(entries []Entry, e Entry) error {
@@ -114,11 +134,12 @@ func ReadLock(path string) ([]Locked, error) {
 			problems = append(problems, fmt.Errorf("%q is no sha256 digest", digest))
 		}
 		e, err := NewEntry(service, reference)
+		e.line = lines.line
 		problems = append(problems, err)
 		if slices.ContainsFunc(locked, func(l Locked) bool { return l.Name == service }) {
 			problems = append(problems, fmt.Errorf("name %s is given twice", service))
 		}
-		locked = append(locked, Locked{Entry: e, Digest: digest, line: lines.line})
+		locked = append(locked, Locked{Entry: e, Digest: digest})
 		return errors.Join(problems...)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
@@ -142,10 +163,6 @@ func WriteLock(path string, locked []Locked) error {
 		return fmt.Errorf("writing %s: %w", path, err)
 	}
 	return nil
-}
-
-func readLines(path string, line func(service, rest string) error) error {
-	return (&lineReader{path: path}).each(line)
 }
 
 type lineReader struct {

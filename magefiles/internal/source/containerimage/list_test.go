@@ -9,6 +9,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
 const (
@@ -129,25 +131,41 @@ func TestReadLockReportsAllProblemsAtOnce(t *testing.T) {
 	}
 }
 
+func TestCheckNames(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "images.txt")
+	writeTestFile(t, path, "# the images\n\na "+refA+"\nb docker.io/example/b:latest\nc "+refB+"\n")
+	err := CheckNames(path, []string{"a", "d", "b", "e"}, "services.json")
+	want := []string{
+		path + ":4: docker.io/example/b:latest: the tag latest is another image every day, give a version",
+		path + ":5: c is no service: services.json does not list it",
+		path + ": it has no line `d REFERENCE`, but services.json lists that service",
+		path + ": it has no line `e REFERENCE`, but services.json lists that service",
+	}
+	if err == nil {
+		t.Fatal("no error")
+	}
+	if diff := cmp.Diff(want, strings.Split(err.Error(), "\n")); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	writeTestFile(t, path, "a "+refA+"\n")
+	if err := CheckNames(path, []string{"a"}, "services.json"); err != nil {
+		t.Error(err)
+	}
+}
+
 // The files of this repository are what a release is made of.
 func TestOwnFiles(t *testing.T) {
-	const dir = "../../../skopeo/"
-	entries, err := ReadList(dir + "images.txt")
+	const root = "../../../.."
+	all, err := services.Read(root)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var names []string
-	for _, e := range entries {
-		names = append(names, e.Name)
+	dir := filepath.Join(root, "skopeo")
+	o := Options{ListFile: filepath.Join(dir, "images.txt"), LockFile: filepath.Join(dir, "images.lock"), Dir: "unused", CacheDir: "unused"}
+	if err := CheckNames(o.ListFile, all.Names(), services.File); err != nil {
+		t.Error(err)
 	}
-	if diff := cmp.Diff([]string{"pihole", "npm", "hal", "api", "dashboard"}, names); diff != "" {
-		t.Errorf("services (-want +got):\n%s", diff)
-	}
-	locked, err := ReadLock(dir + "images.lock")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := pins(entries, locked, Options{ListFile: dir + "images.txt", LockFile: dir + "images.lock"}); err != nil {
+	if _, err := InputsDigest(o); err != nil {
 		t.Error(err)
 	}
 }

@@ -9,51 +9,86 @@ import (
 	"slices"
 )
 
-const updateHint = "`go tool mage download -update` resolves the tags anew"
+const updateHint = "`go tool mage download -update` with this profile resolves the tags anew"
+
+// request is what is asked for: the images to save, and what the two files say.
+type request struct {
+	entries []Entry  // to save
+	listed  []Entry  // in images.txt, those of services that are not asked for among them
+	locked  []Locked // in images.lock
+}
+
+func (o Options) read() (request, error) {
+	if err := o.check(); err != nil {
+		return request{}, err
+	}
+	listed, err := ReadList(o.ListFile)
+	r := request{listed: listed}
+	problems := []error{err}
+	for _, e := range listed {
+		if o.Services == nil || slices.Contains(o.Services, e.Name) {
+			r.entries = append(r.entries, e)
+		}
+	}
+	for _, name := range o.Services {
+		if !slices.ContainsFunc(listed, func(e Entry) bool { return e.Name == name }) {
+			problems = append(problems, fmt.Errorf("%s has no image of the service %s", o.ListFile, name))
+		}
+	}
+	if o.LockFile != "" {
+		r.locked, err = ReadLock(o.LockFile)
+		if o.Update && len(r.entries) == len(listed) {
+			// What is about to be written anew in full need not be readable.
+			err = nil
+		}
+		problems = append(problems, err)
+	}
+	return r, errors.Join(problems...)
+}
 
 // pins returns what each entry is locked to, "" where it has to be resolved.
-func pins(entries []Entry, locked []Locked, o Options) ([]string, error) {
-	digests := make([]string, len(entries))
+// Lines of services that are not asked for are those of other profiles.
+func (r request) pins(o Options) ([]string, error) {
+	digests := make([]string, len(r.entries))
 	if o.Update {
 		return digests, nil
 	}
 	var problems []error
-	for i, e := range entries {
-		at := slices.IndexFunc(locked, func(l Locked) bool { return l.Name == e.Name })
+	for i, e := range r.entries {
+		at := slices.IndexFunc(r.locked, func(l Locked) bool { return l.Name == e.Name })
 		switch {
 		case at < 0 && o.Locked:
 			problems = append(problems, fmt.Errorf("%s (%s) has no digest in %s: %s; commit the file", e.Name, e.Reference, o.LockFile, updateHint))
 		case at < 0:
-		case locked[at].Reference != e.Reference:
+		case r.locked[at].Reference != e.Reference:
 			problems = append(problems, fmt.Errorf("%s:%d: %s is locked as %s, but %s asks for %s: %s",
-				o.LockFile, locked[at].line, e.Name, locked[at].Reference, o.ListFile, e.Reference, updateHint))
+				o.LockFile, r.locked[at].line, e.Name, r.locked[at].Reference, o.ListFile, e.Reference, updateHint))
 		default:
-			digests[i] = locked[at].Digest
+			digests[i] = r.locked[at].Digest
 		}
 	}
-	for _, l := range locked {
-		if !slices.ContainsFunc(entries, func(e Entry) bool { return e.Name == l.Name }) {
+	for _, l := range r.locked {
+		if !slices.ContainsFunc(r.listed, func(e Entry) bool { return e.Name == l.Name }) {
 			problems = append(problems, fmt.Errorf("%s:%d: %s is locked, but %s does not list it: %s", o.LockFile, l.line, l.Name, o.ListFile, updateHint))
 		}
 	}
 	return digests, errors.Join(problems...)
 }
 
-func (o Options) read() (entries []Entry, locked []Locked, err error) {
-	if err := o.check(); err != nil {
-		return nil, nil, err
-	}
-	entries, err = ReadList(o.ListFile)
-	if o.LockFile != "" {
-		var lockErr error
-		locked, lockErr = ReadLock(o.LockFile)
-		if o.Update {
-			// What is about to be written anew need not be readable.
-			locked, lockErr = nil, nil
+// lock returns the lines that images.lock should have, in the order of
+// images.txt: those that were resolved, and of the other services those it has.
+func (r request) lock(resolved []Locked) []Locked {
+	var lock []Locked
+	for _, e := range r.listed {
+		from := resolved
+		if !slices.ContainsFunc(r.entries, func(asked Entry) bool { return asked.Name == e.Name }) {
+			from = r.locked
 		}
-		err = errors.Join(err, lockErr)
+		if at := slices.IndexFunc(from, func(l Locked) bool { return l.Name == e.Name }); at >= 0 {
+			lock = append(lock, from[at])
+		}
 	}
-	return entries, locked, err
+	return lock
 }
 
 // InputsDigest returns a digest of everything on this machine that decides
@@ -61,11 +96,11 @@ func (o Options) read() (entries []Entry, locked []Locked, err error) {
 // also checks the options, the list and the lock, without a look at any
 // registry.
 func InputsDigest(o Options) (string, error) {
-	entries, locked, err := o.read()
+	r, err := o.read()
 	if err != nil {
 		return "", err
 	}
-	digests, err := pins(entries, locked, o)
+	digests, err := r.pins(o)
 	if err != nil {
 		return "", err
 	}
@@ -75,7 +110,7 @@ func InputsDigest(o Options) (string, error) {
 	}
 	h := sha256.New()
 	fmt.Fprintf(h, "container images %d\nmirror %q\n", archiveFormat, source)
-	for i, e := range entries {
+	for i, e := range r.entries {
 		fmt.Fprintf(h, "%q %q %q\n", e.Name, e.Reference, digests[i])
 	}
 	return hex.EncodeToString(h.Sum(nil)), nil

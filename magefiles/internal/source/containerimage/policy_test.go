@@ -38,8 +38,9 @@ func TestLockedDigestIsPulledWhateverTheTagIs(t *testing.T) {
 
 func TestPins(t *testing.T) {
 	entries := []Entry{{Name: "a", Reference: refA}, {Name: "b", Reference: refB}}
+	others := []Entry{{Name: "other", Reference: "docker.io/example/other:1"}}
 	locked := func(name, reference, digest string) Locked {
-		return Locked{Entry: Entry{Name: name, Reference: reference}, Digest: digest, line: 7}
+		return Locked{Entry: Entry{Name: name, Reference: reference, line: 7}, Digest: digest}
 	}
 	for _, tt := range []struct {
 		name    string
@@ -51,6 +52,7 @@ func TestPins(t *testing.T) {
 		{"all locked", []Locked{locked("b", refB, digestB), locked("a", refA, digestA)}, Options{Locked: true}, []string{digestA, digestB}, nil},
 		{"one missing", []Locked{locked("b", refB, digestB)}, Options{}, []string{"", digestB}, nil},
 		{"one missing, and all have to be there", []Locked{locked("b", refB, digestB)}, Options{Locked: true}, nil, []string{"a (" + refA + ") has no digest"}},
+		{"what another profile has locked", []Locked{locked("other", refA, digestA), locked("b", refB, digestB)}, Options{}, []string{"", digestB}, nil},
 		{"update", []Locked{locked("a", refA, digestA)}, Options{Update: true}, []string{"", ""}, nil},
 		{"another tag, and one that is not listed", []Locked{locked("a", "docker.io/example/a:0.9", digestA), locked("c", refA, digestA)}, Options{}, nil,
 			[]string{"images.lock:7: a is locked as docker.io/example/a:0.9, but images.txt asks for " + refA, "download -update", "images.lock:7: c is locked, but images.txt does not list it"}},
@@ -58,7 +60,7 @@ func TestPins(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := tt.options
 			o.ListFile, o.LockFile = "images.txt", "images.lock"
-			got, err := pins(entries, tt.locked, o)
+			got, err := request{entries: entries, listed: append(entries, others...), locked: tt.locked}.pins(o)
 			if diff := cmp.Diff(tt.want, got); diff != "" && tt.errs == nil {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
@@ -72,6 +74,83 @@ func TestPins(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Two profiles share images.txt and images.lock, and one of them lacks a service.
+func TestProfilesShareTheLock(t *testing.T) {
+	tr := startRegistry(t)
+	for _, reference := range []string{refA, refB} {
+		tr.push(t, reference, testImage(t, "arm64", 1))
+	}
+	full := testOptions(t, tr, "a "+refA, "b "+refB)
+	first := lockAfterDownload(t, full)
+
+	t.Run("the one that has fewer saves its own only, and leaves the lock as it is", func(t *testing.T) {
+		fewer := full
+		fewer.Services = []string{"b"} // in the directory that has both, as after a change of the var-file
+		got, err := Download(t.Context(), fewer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(got.Images) != 1 || got.Images[0].Name != "b" || got.LockChanged {
+			t.Errorf("saved %+v, lock changed: %v; want b alone and the same lock", got.Images, got.LockChanged)
+		}
+		if diff := cmp.Diff([]string{SumsFile, "b.tar", EnvFile}, files(t, full.Dir)); diff != "" {
+			t.Errorf("files (-want +got):\n%s", diff)
+		}
+		if sums, env := readFile(t, full.Dir, SumsFile), readFile(t, full.Dir, EnvFile); strings.Contains(sums, "a.tar") || env != "B_IMAGE="+refB+"\n" {
+			t.Errorf("%s\n%s\nwant b alone in both", sums, env)
+		}
+	})
+	t.Run("its update keeps the line that is not its own", func(t *testing.T) {
+		newer := testImage(t, "arm64", 1)
+		for _, reference := range []string{refA, refB} {
+			tr.push(t, reference, newer)
+		}
+		fewer := full
+		fewer.Services, fewer.Update, fewer.Dir = []string{"b"}, true, t.TempDir()
+		got, err := Download(t.Context(), fewer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{first.Lock[0].String(), "b " + refB + "@" + digestOf(t, newer)}
+		var lock []string
+		for _, l := range got.Lock {
+			lock = append(lock, l.String())
+		}
+		if diff := cmp.Diff(want, lock); diff != "" || !got.LockChanged {
+			t.Errorf("lock, changed: %v (-want +got):\n%s", got.LockChanged, diff)
+		}
+	})
+	t.Run("its update does without a line that nobody has yet", func(t *testing.T) {
+		fewer := full
+		fewer.Services, fewer.Update, fewer.Dir, fewer.LockFile = []string{"b"}, true, t.TempDir(), filepath.Join(t.TempDir(), "images.lock")
+		if got, err := Download(t.Context(), fewer); err != nil || len(got.Lock) != 1 || got.Lock[0].Name != "b" {
+			t.Errorf("got %+v, %v", got.Lock, err)
+		}
+	})
+	t.Run("a lock that can not be read can only be replaced as a whole", func(t *testing.T) {
+		update := full
+		update.Update, update.Dir, update.LockFile = true, t.TempDir(), filepath.Join(t.TempDir(), "images.lock")
+		writeTestFile(t, update.LockFile, "<<<<<<< HEAD\n")
+		if got, err := Download(t.Context(), update); err != nil || !got.LockChanged {
+			t.Errorf("all services: %v", err)
+		}
+		update.Services = []string{"b"}
+		if _, err := Download(t.Context(), update); err == nil || !strings.Contains(err.Error(), "images.lock:1:") {
+			t.Errorf("some services: got %v, want its line", err)
+		}
+	})
+	t.Run("a service without an image is named", func(t *testing.T) {
+		more := full
+		more.Services = []string{"b", "c", "d"}
+		_, err := Download(t.Context(), more)
+		for _, want := range []string{"images.txt has no image of the service c", "no image of the service d"} {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("got %v, want %q", err, want)
+			}
+		}
+	})
 }
 
 func TestOptionsAreCheckedBeforeAnythingIsDone(t *testing.T) {
@@ -148,6 +227,7 @@ func TestInputsDigest(t *testing.T) {
 		t.Fatal(err)
 	}
 	add("a lock", digest(func(*Options) {}))
+	add("fewer services", digest(func(o *Options) { o.Services = []string{"b"} }))
 	writeTestFile(t, o.ListFile, "a docker.io/example/a:1.1\n")
 	if _, err := InputsDigest(o); err == nil || !strings.Contains(err.Error(), "is locked as") {
 		t.Errorf("got %v, want the conflict of list and lock", err)

@@ -10,37 +10,13 @@ import (
 	"context"
 	"errors"
 	"flag"
-	"fmt"
 	"log"
 	"os"
 	"os/signal"
 	"syscall"
+
+	"github.com/cubeos-app/releases/magefiles/internal/lab/standin"
 )
-
-// service is one stand-in.
-type service interface {
-	// run serves until ctx ends. It returns an error where the real service
-	// would not start.
-	run(ctx context.Context) error
-	// check returns an error if the running service is not healthy.
-	check(ctx context.Context) error
-}
-
-func newService(name string, env func(string) string) (service, error) {
-	switch name {
-	case "pihole":
-		return newPihole(env)
-	case "npm":
-		return newNPM(env), nil
-	case "hal":
-		return newHAL(env), nil
-	case "api":
-		return newAPI(env)
-	case "dashboard":
-		return newDashboard(env)
-	}
-	return nil, fmt.Errorf("unknown service %q: want pihole, npm, hal, api or dashboard", name)
-}
 
 func main() {
 	log.SetFlags(0) // the container's log has times
@@ -55,14 +31,12 @@ func main() {
 }
 
 func start(ctx context.Context, name string, healthcheck bool) error {
-	s, err := newService(name, os.Getenv)
+	s, err := standin.New(name, os.Getenv)
 	if err != nil {
 		return err
 	}
 	if healthcheck {
-		ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-		defer cancel()
-		return s.check(ctx)
+		return standin.Check(ctx, s)
 	}
-	return s.run(ctx)
+	return s.Run(ctx)
 }
