@@ -213,7 +213,7 @@ variable "timezone" {
   description = "Time zone, as tzdata names it."
   default     = "Etc/UTC"
   validation {
-    condition     = can(regex("^[A-Za-z]+(/[A-Za-z0-9_+-]+)*$", var.timezone))
+    condition     = can(regex("^[A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z][A-Za-z0-9_+-]*)*$", var.timezone))
     error_message = "The time zone must be a name from tzdata, as in Europe/Amsterdam."
   }
 }

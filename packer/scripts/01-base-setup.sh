@@ -8,22 +8,6 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 : "${CUBEOS_HOSTNAME:?}" "${CUBEOS_USER:?}" "${CUBEOS_LOCALE:?}" "${CUBEOS_TIMEZONE:?}"
 : "${CUBEOS_UNATTENDED_UPGRADES:?}"
 
-problems=()
-[[ $CUBEOS_HOSTNAME =~ ^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$ ]] \
-  || problems+=("CUBEOS_HOSTNAME=$CUBEOS_HOSTNAME is not a host name (a-z, 0-9 and -, at most 63)")
-[[ $CUBEOS_USER =~ ^[a-z_][a-z0-9_-]{0,31}$ && $CUBEOS_USER != root ]] \
-  || problems+=("CUBEOS_USER=$CUBEOS_USER is not a user name")
-[[ $CUBEOS_LOCALE =~ ^[A-Za-z_]+\.UTF-8$ ]] \
-  || problems+=("CUBEOS_LOCALE=$CUBEOS_LOCALE is not a UTF-8 locale such as C.UTF-8 or en_GB.UTF-8")
-[[ $CUBEOS_TIMEZONE =~ ^[A-Za-z0-9_+/-]+$ ]] \
-  || problems+=("CUBEOS_TIMEZONE=$CUBEOS_TIMEZONE is not a time zone such as Europe/Athens")
-[[ $CUBEOS_UNATTENDED_UPGRADES =~ ^(true|false)$ ]] \
-  || problems+=("CUBEOS_UNATTENDED_UPGRADES=$CUBEOS_UNATTENDED_UPGRADES is neither true nor false")
-if ((${#problems[@]})); then
-  printf '01-base-setup.sh: %s\n' "${problems[@]}" >&2
-  exit 2
-fi
-
 # shellcheck source-path=SCRIPTDIR source=lib.sh
 . /tmp/cubeos-lib.sh
 

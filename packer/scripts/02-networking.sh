@@ -8,10 +8,6 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 . /tmp/cubeos-lib.sh
 
 : "${CUBEOS_WIFI_COUNTRY:?}"
-if [[ ! $CUBEOS_WIFI_COUNTRY =~ ^[A-Z]{2}$ ]]; then
-  echo "02-networking.sh: CUBEOS_WIFI_COUNTRY=$CUBEOS_WIFI_COUNTRY is not a two-letter country code such as NL" >&2
-  exit 2
-fi
 
 apt_install dhcpcd hostapd iptables iw wireless-regdb wpasupplicant
 

@@ -1,0 +1,82 @@
+package recipe
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+)
+
+// The rules of the options are in the recipe alone: Packer checks them too, and
+// no script does it again.
+func TestOptions(t *testing.T) {
+	for name, values := range map[string]struct{ bad, good []string }{
+		"hostname": {
+			bad:  []string{"", "Cube OS", "-cube", "cube-", "1cube", "cube.local", strings.Repeat("c", 64)},
+			good: []string{"c", "cube-1", strings.Repeat("c", 63)},
+		},
+		"cubeos_user": {
+			bad:  []string{"", "root", "Cube", "1cube", "cube os", "cube:x", strings.Repeat("c", 33)},
+			good: []string{"_cube", "cube-1", strings.Repeat("c", 32)},
+		},
+		"locale": {
+			bad:  []string{"", "de", "de_DE", "de_DE.ISO-8859-1", "C.UTF-8 x"},
+			good: []string{"C.UTF-8", "de_DE.UTF-8", "fil_PH.UTF-8"},
+		},
+		"timezone": {
+			bad:  []string{"", "../shadow", "/etc/shadow", "Europe/../../shadow", "Europe/", "Europe//Athens", "Europe/New York"},
+			good: []string{"UTC", "EST5EDT", "Etc/GMT+1", "America/Argentina/Buenos_Aires", "America/Port-au-Prince"},
+		},
+		"unattended_upgrades": {
+			bad:  []string{"", "maybe", "1"},
+			good: []string{"true", "false"},
+		},
+		"wifi_country": {
+			bad:  []string{"", "nl", "NLD", "N", "00", "N L"},
+			good: []string{"NL"},
+		},
+		"docker_source": {
+			bad:  []string{"", "podman", "Docker-CE"},
+			good: []string{"docker-ce", "debian"},
+		},
+		"docker_ce_url": {
+			bad:  []string{"", "http://example.org/debian", "https://example.org/", "https://example.org/a b", "https:"},
+			good: []string{"https://example.org/linux/debian"},
+		},
+		"docker_ce_key_fingerprint": {
+			bad: []string{
+				"", "9DC8 5822 9FC7 DD38 854A E2D8 8D81 803C 0EBF CD88",
+				"9dc858229fc7dd38854ae2d88d81803c0ebfcd88", "9DC858229FC7DD38854AE2D88D81803C0EBFCD8",
+			},
+			good: []string{"0123456789ABCDEF0123456789ABCDEF01234567"},
+		},
+	} {
+		for _, value := range values.bad {
+			if err := loadWith(name, value); err == nil || !strings.Contains(err.Error(), "<value given for var."+name+"> line 1") {
+				t.Errorf("%s = %q: got %v, want a refusal that says where it comes from", name, value, err)
+			}
+		}
+		for _, value := range values.good {
+			if err := loadWith(name, value); err != nil {
+				t.Errorf("%s = %q: %v", name, value, err)
+			}
+		}
+	}
+}
+
+func loadWith(name, value string) error {
+	_, err := LoadProfile(repository, "lab", map[string]string{"version": "1.2.3", name: value})
+	return err
+}
+
+func TestAllBadOptionsAreNamedAtOnce(t *testing.T) {
+	bad := map[string]string{
+		"hostname": "Cube OS", "cubeos_user": "root", "locale": "de", "timezone": "../shadow", "unattended_upgrades": "maybe",
+		"wifi_country": "nl", "docker_source": "podman",
+	}
+	_, err := LoadProfile(repository, "lab", bad)
+	for name := range bad {
+		if want := fmt.Sprintf("<value given for var.%s> line 1", name); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s is not named: %v", name, err)
+		}
+	}
+}
