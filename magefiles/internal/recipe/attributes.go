@@ -31,18 +31,15 @@ type spec struct {
 	known       map[string]cty.Type
 	required    []string
 	unsupported []string
-	blocks      []string
+	blocks      []hcl.BlockHeaderSchema
 }
 
 func (s spec) schema() *hcl.BodySchema {
-	schema := &hcl.BodySchema{}
+	schema := &hcl.BodySchema{Blocks: s.blocks}
 	for _, name := range slices.Concat(slices.Sorted(maps.Keys(s.known)), s.unsupported) {
 		schema.Attributes = append(schema.Attributes, hcl.AttributeSchema{
 			Name: name, Required: slices.Contains(s.required, name),
 		})
-	}
-	for _, name := range s.blocks {
-		schema.Blocks = append(schema.Blocks, hcl.BlockHeaderSchema{Type: name})
 	}
 	return schema
 }

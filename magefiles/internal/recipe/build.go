@@ -51,6 +51,23 @@ func (p Provisioner) Label() string {
 	}
 }
 
+func buildSpec() spec {
+	return spec{
+		known:       map[string]cty.Type{"sources": cty.List(cty.String)},
+		required:    []string{"sources"},
+		unsupported: []string{"name", "description"},
+		blocks: []hcl.BlockHeaderSchema{
+			{Type: "provisioner", LabelNames: []string{"type"}},
+			// Packer's, but not ours:
+			{Type: "source", LabelNames: []string{"reference"}},
+			{Type: "error-cleanup-provisioner", LabelNames: []string{"type"}},
+			{Type: "post-processor", LabelNames: []string{"type"}},
+			{Type: "post-processors"},
+			{Type: "hcp_packer_registry"},
+		},
+	}
+}
+
 // decodeBuild decodes the one build into r.
 func (l *loader) decodeBuild(content *hcl.BodyContent, source *Source, r *Recipe) {
 	blocks := content.Blocks.OfType("build")
@@ -61,34 +78,14 @@ func (l *loader) decodeBuild(content *hcl.BodyContent, source *Source, r *Recipe
 	for _, extra := range blocks[1:] {
 		l.unsupported(extra.DefRange, "A second build", fmt.Sprintf("The first one is at %s.", blocks[0].DefRange))
 	}
-	b := blocks[0]
-	schema := &hcl.BodySchema{
-		Attributes: []hcl.AttributeSchema{{Name: "name"}, {Name: "description"}, {Name: "sources", Required: true}},
-		Blocks: []hcl.BlockHeaderSchema{
-			{Type: "provisioner", LabelNames: []string{"type"}},
-			// Packer's, but not ours:
-			{Type: "source", LabelNames: []string{"reference"}},
-			{Type: "error-cleanup-provisioner", LabelNames: []string{"type"}},
-			{Type: "post-processor", LabelNames: []string{"type"}},
-			{Type: "post-processors"},
-			{Type: "hcp_packer_registry"},
-		},
-	}
-	body, diags := b.Body.Content(schema)
-	l.diags = append(l.diags, diags...)
-	attrs, _ := l.decode(&hcl.Block{Body: attributesOnly{b.Body}, DefRange: b.DefRange}, "build", spec{
-		known: map[string]cty.Type{"name": cty.String, "description": cty.String, "sources": cty.List(cty.String)},
-	}, l.context(nil))
+	attrs, nested := l.decode(blocks[0], "a build", buildSpec(), l.context(nil))
 	l.checkBuildSources(attrs, source)
 
 	if source == nil {
 		source = &Source{Type: "arm"}
 	}
-	ctx := l.context(map[string]cty.Value{
-		"source": source.accessor(),
-		"build":  cty.ObjectVal(map[string]cty.Value{"name": cty.StringVal(attrs.str("name"))}),
-	})
-	for _, b := range body.Blocks {
+	ctx := l.context(map[string]cty.Value{"source": source.accessor()})
+	for _, b := range nested {
 		if b.Type != "provisioner" {
 			l.unsupported(b.DefRange, fmt.Sprintf("%q in a build", b.Type), "")
 			continue
@@ -109,17 +106,8 @@ func (r *Recipe) add(p Provisioner, a attributes) {
 	r.attrs = append(r.attrs, a)
 }
 
-// attributesOnly hides what a schema does not name, which the caller has
-// decoded already.
-type attributesOnly struct{ hcl.Body }
-
-func (b attributesOnly) Content(schema *hcl.BodySchema) (*hcl.BodyContent, hcl.Diagnostics) {
-	content, _, diags := b.PartialContent(schema)
-	return content, diags
-}
-
 func (l *loader) checkBuildSources(a attributes, source *Source) {
-	if _, ok := a.values["sources"]; !ok || a.unknown("sources") || source == nil {
+	if !a.has("sources") || source == nil {
 		return
 	}
 	want := "source." + source.Type + "." + source.Name

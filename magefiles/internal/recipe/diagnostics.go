@@ -28,18 +28,8 @@ func (e *Error) Error() string {
 	return strings.TrimRight(b.String(), "\n")
 }
 
-// err makes the diagnostics so far into an *Error. The values of variables are
-// left out of the text where one of them is a secret.
-func (l *loader) err() error {
-	for _, v := range l.variables {
-		if v.sensitive {
-			for _, d := range l.diags {
-				d.Expression, d.EvalContext = nil, nil
-			}
-		}
-	}
-	return newError(l.diags, l.files)
-}
+// err makes the diagnostics so far into an *Error.
+func (l *loader) err() error { return newError(l.diags, l.files) }
 
 func newError(diags hcl.Diagnostics, files map[string]*hcl.File) *Error {
 	slices.SortStableFunc(diags, func(a, b *hcl.Diagnostic) int {

@@ -7,14 +7,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"slices"
-	"strings"
 
-	"github.com/zclconf/go-cty/cty"
 	ctyjson "github.com/zclconf/go-cty/cty/json"
 )
-
-const masked = "(sensitive)"
 
 type dump struct {
 	Variables    map[string]any    `json:"variables"`
@@ -58,10 +53,10 @@ type dumpProvisioner struct {
 }
 
 // Dump writes the recipe as it will be carried out: everything evaluated and
-// defaulted, paths relative to the root, secrets masked. The same recipe gives
-// the same bytes wherever it is checked out.
+// defaulted, paths relative to the root. The same recipe gives the same bytes
+// wherever it is checked out.
 func (r *Recipe) Dump(w io.Writer) error {
-	b, err := r.dump(true)
+	b, err := r.dump()
 	if err != nil {
 		return err
 	}
@@ -71,10 +66,10 @@ func (r *Recipe) Dump(w io.Writer) error {
 	return nil
 }
 
-// Digest is the SHA-256 of the recipe as dumped, but with its secrets. What is
-// in the files it names is no part of it.
+// Digest is the SHA-256 of the recipe as dumped, in lower-case hex. What is in
+// the files it names is no part of it.
 func (r *Recipe) Digest() (string, error) {
-	b, err := r.dump(false)
+	b, err := r.dump()
 	if err != nil {
 		return "", err
 	}
@@ -82,20 +77,16 @@ func (r *Recipe) Digest() (string, error) {
 	return hex.EncodeToString(sum[:]), nil
 }
 
-func (r *Recipe) dump(mask bool) ([]byte, error) {
-	hide := func(s string) string { return s }
-	if mask {
-		hide = r.mask
-	}
-	rel := func(path string) string { return hide(relTo(r.root, path)) }
+func (r *Recipe) dump() ([]byte, error) {
+	rel := func(path string) string { return relTo(r.root, path) }
 	s := r.Source
 	d := dump{
 		Variables: map[string]any{},
 		Source: dumpedSource{
 			Type: s.Type, Name: s.Name,
-			FileURLs: each(s.FileURLs, hide), FileChecksum: hide(s.FileChecksum), FileTargetExtension: s.FileTargetExtension,
-			FileUnarchiveCmd: each(s.FileUnarchiveCmd, hide), ImagePath: rel(s.ImagePath), ImageSize: s.ImageSize,
-			ChrootEnv: each(s.ChrootEnv, hide), QemuSource: s.QemuSource, QemuDestination: s.QemuDestination,
+			FileURLs: s.FileURLs, FileChecksum: s.FileChecksum, FileTargetExtension: s.FileTargetExtension,
+			FileUnarchiveCmd: s.FileUnarchiveCmd, ImagePath: rel(s.ImagePath), ImageSize: s.ImageSize,
+			ChrootEnv: s.ChrootEnv, QemuSource: s.QemuSource, QemuDestination: s.QemuDestination,
 		},
 	}
 	for _, p := range s.Partitions {
@@ -103,19 +94,12 @@ func (r *Recipe) dump(mask bool) ([]byte, error) {
 	}
 	for _, p := range r.Provisioners {
 		d.Provisioners = append(d.Provisioners, dumpProvisioner{
-			Type: p.Type, Name: hide(p.Name), Scripts: each(p.Scripts, rel), Inline: each(p.Inline, hide), Env: each(p.Env, hide),
-			ExecuteCommand: hide(p.ExecuteCommand), Sources: each(p.Sources, rel), Destination: hide(p.Destination),
+			Type: p.Type, Name: p.Name, Scripts: each(p.Scripts, rel), Inline: p.Inline, Env: p.Env,
+			ExecuteCommand: p.ExecuteCommand, Sources: each(p.Sources, rel), Destination: p.Destination,
 		})
 	}
 	for name, v := range r.variables {
-		switch {
-		case mask && v.sensitive:
-			d.Variables[name] = masked
-		case v.value.Type() == cty.String && !v.value.IsNull():
-			d.Variables[name] = hide(v.value.AsString())
-		default:
-			d.Variables[name] = ctyjson.SimpleJSONValue{Value: v.value}
-		}
+		d.Variables[name] = ctyjson.SimpleJSONValue{Value: v.value}
 	}
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
@@ -133,41 +117,4 @@ func each(list []string, f func(string) string) []string {
 		out = append(out, f(s))
 	}
 	return out
-}
-
-func (r *Recipe) mask(s string) string {
-	for _, secret := range r.secrets {
-		s = strings.ReplaceAll(s, secret, masked)
-	}
-	return s
-}
-
-// secrets are the strings in sensitive variables and local values, the longest
-// first, since one may hold another.
-func (l *loader) secrets() []string {
-	var secrets []string
-	add := func(sensitive bool, value cty.Value) {
-		if !sensitive || !value.IsWhollyKnown() {
-			return
-		}
-		_ = cty.Walk(value, func(_ cty.Path, v cty.Value) (bool, error) {
-			if !v.IsNull() && v.Type() == cty.String && v.AsString() != "" {
-				secrets = append(secrets, v.AsString())
-			}
-			return true, nil
-		})
-	}
-	for _, v := range l.variables {
-		add(v.sensitive, v.value)
-	}
-	for _, loc := range l.locals {
-		add(loc.sensitive, loc.value)
-	}
-	slices.SortFunc(secrets, func(a, b string) int {
-		if len(a) != len(b) {
-			return len(b) - len(a)
-		}
-		return strings.Compare(a, b)
-	})
-	return slices.Compact(secrets)
 }

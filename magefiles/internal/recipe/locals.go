@@ -5,17 +5,15 @@ import (
 	"slices"
 
 	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/gohcl"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
 )
 
 type local struct {
-	expr      hcl.Expression
-	value     cty.Value
-	sensitive bool
-	state     int
-	declared  hcl.Range
+	expr     hcl.Expression
+	value    cty.Value
+	state    int
+	declared hcl.Range
 }
 
 // The states of a local value while it is evaluated.
@@ -52,12 +50,17 @@ func (l *loader) declareLocals(content *hcl.BodyContent) {
 			if l.diags = append(l.diags, diags...); diags.HasErrors() {
 				continue
 			}
-			loc := &local{expr: content.Attributes["expression"].Expr, value: cty.DynamicVal, declared: b.DefRange}
-			if attr, ok := content.Attributes["sensitive"]; ok {
-				l.diags = append(l.diags, gohcl.DecodeExpression(attr.Expr, nil, &loc.sensitive)...)
-			}
-			add(b.Labels[0], loc)
+			l.refuseSensitive(content)
+			add(b.Labels[0], &local{expr: content.Attributes["expression"].Expr, value: cty.DynamicVal, declared: b.DefRange})
 		}
+	}
+}
+
+// refuseSensitive refuses what would make the program keep a value to itself:
+// everything a recipe says is told, and ends up in an image for everybody.
+func (l *loader) refuseSensitive(content *hcl.BodyContent) {
+	if attr, ok := content.Attributes["sensitive"]; ok {
+		l.unsupported(attr.NameRange, `"sensitive"`, "An image that everybody can read is no place for a secret.")
 	}
 }
 

@@ -36,7 +36,6 @@ type Recipe struct {
 	variables map[string]*variable
 	attrs     []attributes // of the provisioners
 	files     map[string]*hcl.File
-	secrets   []string // values of sensitive variables and local values
 }
 
 // LoadProfile loads packer/cubeos.pkr.hcl of the repository at root with
@@ -149,7 +148,7 @@ func (l *loader) load(template, varFile *hclsyntax.Body, o Options) *Recipe {
 	l.checkReferences(template)
 	l.evaluateLocals()
 
-	r := &Recipe{root: l.root, variables: l.variables, files: l.files, secrets: l.secrets()}
+	r := &Recipe{root: l.root, variables: l.variables, files: l.files}
 	source := l.decodeSource(content)
 	if source != nil {
 		r.Source = *source

@@ -73,7 +73,7 @@ func sourceSpec() spec {
 			"file_checksum_url", "file_target_path", "file_tmp_dir_location", "image_mount_path",
 			"image_size_bytes",
 		},
-		blocks: []string{"image_partitions", "image_chroot_mounts", "additional_chroot_mounts"},
+		blocks: []hcl.BlockHeaderSchema{{Type: "image_partitions"}, {Type: "image_chroot_mounts"}, {Type: "additional_chroot_mounts"}},
 	}
 }
 

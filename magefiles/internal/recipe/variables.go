@@ -21,7 +21,6 @@ type variable struct {
 	value       cty.Value // DynamicVal where it could not be found out
 	set         bool
 	from        hcl.Range // of the expression that set it; the declaration's otherwise
-	sensitive   bool
 	validations []validation
 	declared    hcl.Range
 }
@@ -73,9 +72,7 @@ func (l *loader) declareVariable(name string, b *hcl.Block) *variable {
 	if attr, ok := content.Attributes["description"]; ok {
 		l.diags = append(l.diags, gohcl.DecodeExpression(attr.Expr, nil, &description)...)
 	}
-	if attr, ok := content.Attributes["sensitive"]; ok {
-		l.diags = append(l.diags, gohcl.DecodeExpression(attr.Expr, nil, &v.sensitive)...)
-	}
+	l.refuseSensitive(content)
 	if attr, ok := content.Attributes["default"]; ok {
 		l.assign(v, attr.Expr)
 		if v.typ == cty.DynamicPseudoType {

@@ -21,6 +21,7 @@ source "arm" "x" {
 build {
   sources = ["source.arm.other"] # want: exactly one source here: ["source.arm.x"]
   colour  = "red"                # want: An argument named "colour" is not expected here
+  name    = "x"                  # want: "name" of a build
 
   source "arm.x" { # want: "source" in a build is part of Packer's language
   }

@@ -23,7 +23,7 @@ source "arm" "x" {
   }
 }
 build {
-  sources = null # want: A build has exactly one source here
+  sources = null # want: The argument "sources" is required, but it is null
   provisioner "shell" {
     inline           = ["true"]
     environment_vars = ["A=${var.nothing}"] # want: The expression result is null

@@ -16,6 +16,10 @@ local "a" { # want: The local value "a" is defined at
 }
 local "i" { # want: The argument "expression" is required
 }
+local "j" {
+  expression = "x"
+  sensitive  = true # want: "sensitive" is part of Packer's language
+}
 source "arm" "x" {
   file_urls               = ["https://example.org/x.img.xz"]
   file_checksum           = "acff736ca7945e3b305f07cda4abdb870910e12634991da69783611756e381b3"
@@ -39,7 +43,7 @@ source "arm" "x" {
 build {
   sources = ["source.arm.x"]
   provisioner "shell" {
-    inline = [local.d, local.e, build.ID, source.name] # want: does not have an attribute named "ID"
+    inline = [local.d, local.e, build.ID, source.name] # want: There is no variable named "build"
   }
   provisioner "shell" {
     script           = var.gone # want: There is no variable "gone"

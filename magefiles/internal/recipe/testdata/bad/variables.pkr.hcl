@@ -18,7 +18,8 @@ variable "expression" {
   type = string
 }
 variable "other" {
-  type = string
+  type      = string
+  sensitive = true # want: is no place for a secret
 }
 variable "wrong_default" {
   type    = bool

@@ -30,10 +30,9 @@ variable "nothing" {
   type    = string
   default = null
 }
-variable "password" {
-  type      = string
-  default   = "hunter2"
-  sensitive = true
+variable "word" {
+  type    = string
+  default = "speech"
 }
 
 locals {
@@ -43,8 +42,7 @@ locals {
 }
 
 local "token" {
-  expression = "${var.password}-token"
-  sensitive  = true
+  expression = "${var.word}-token"
 }
 
 source "arm" "all" {
@@ -69,7 +67,6 @@ source "arm" "all" {
 }
 
 build {
-  name    = "everything"
   sources = ["source.arm.all"]
 
   provisioner "shell" {
@@ -79,11 +76,11 @@ build {
       "Z=last",
       "A=${local.last}",
       "Z=wins",
-      "BUILD=${build.name} ${source.type}.${source.name}",
+      "BUILD=${source.type}.${source.name}",
       "PACKER_BUILD_NAME=mine",
       "EQUALS=a=b=c",
       "EMPTY=",
-      "SECRET=${var.password} and ${local.token}",
+      "BOTH=${var.word} and ${local.token}",
     ]
     execute_command = "env {{.Vars}} bash '{{ .Path }}'"
   }
