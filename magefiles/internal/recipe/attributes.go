@@ -16,8 +16,9 @@ import (
 // attributes are the evaluated attributes of a block. What could not be
 // evaluated is there with a value that is not known; that is reported already.
 type attributes struct {
-	block  hcl.Range
-	values map[string]attribute
+	block     hcl.Range
+	values    map[string]attribute
+	variables map[string]*variable
 }
 
 type attribute struct {
@@ -48,7 +49,7 @@ func (s spec) schema() *hcl.BodySchema {
 func (l *loader) decode(b *hcl.Block, owner string, s spec, ctx *hcl.EvalContext) (attributes, hcl.Blocks) {
 	content, diags := b.Body.Content(s.schema())
 	l.diags = append(l.diags, diags...)
-	a := attributes{block: b.DefRange, values: map[string]attribute{}}
+	a := attributes{block: b.DefRange, values: map[string]attribute{}, variables: l.variables}
 	for name, attr := range content.Attributes {
 		typ, ok := s.known[name]
 		if !ok {
@@ -101,6 +102,21 @@ func (a attributes) at(name string) hcl.Range {
 		return attr.expr.Range()
 	}
 	return a.block
+}
+
+// origin is where the attribute's value was written down: where its expression
+// refers to one variable and nothing else, that is where this was set.
+func (a attributes) origin(name string) hcl.Range {
+	attr, ok := a.values[name]
+	if !ok {
+		return a.block
+	}
+	if refers := attr.expr.Variables(); len(refers) == 1 {
+		if root, variable := reference(refers[0]); root == "var" && a.variables[variable] != nil {
+			return a.variables[variable].from
+		}
+	}
+	return attr.expr.Range()
 }
 
 // atElement is where element i of a list is.

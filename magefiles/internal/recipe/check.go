@@ -13,36 +13,6 @@ import (
 	"github.com/zclconf/go-cty/cty"
 )
 
-// checkPartitions checks the partitions against each other and the image.
-func (l *loader) checkPartitions(s *Source) {
-	var next int64
-	mounts := map[string]hcl.Range{}
-	for i, p := range s.Partitions {
-		switch {
-		case p.StartSector > 0 && p.StartSector < next:
-			l.problem(p.Range, "Invalid partition", "The partition %q starts at sector %d, but the one before it ends at sector %d.", p.Name, p.StartSector, next-1)
-		case p.SizeBytes%SectorSize != 0:
-			l.problem(p.Range, "Invalid partition", "The size of partition %q is no multiple of %d bytes.", p.Name, SectorSize)
-		}
-		// What is empty is missing, and has been reported.
-		isRoot := (p.Filesystem == "" || p.Filesystem == "ext4") && (p.Mountpoint == "" || p.Mountpoint == "/")
-		if p.Size == "0" && (i != len(s.Partitions)-1 || !isRoot) {
-			l.problem(p.Range, "Invalid partition", "Only the last partition can take all that is left (size 0), and only as the ext4 root file system.")
-		}
-		if other, ok := mounts[p.Mountpoint]; ok && p.Mountpoint != "" {
-			l.problem(p.Range, "Invalid partition", "%s is the mount point of the partition at %s already.", p.Mountpoint, other)
-		}
-		mounts[p.Mountpoint] = p.Range
-		next = p.StartSector + p.SizeBytes/SectorSize
-	}
-	if n := len(s.Partitions); n == 0 || s.Partitions[n-1].Mountpoint != "/" && s.Partitions[n-1].Mountpoint != "" {
-		l.problem(s.Range, "Invalid partitions", "The last of the \"image_partitions\" has to be the root file system, mounted on /.")
-	}
-	if s.ImageSizeBytes > 0 && next*SectorSize >= s.ImageSizeBytes {
-		l.problem(s.Range, "Invalid partitions", "The partitions need more than the image_size of %s.", s.ImageSize)
-	}
-}
-
 // checkBaseImage checks what no variable can check alone: an image that is made
 // here has no URL before it is made, any other has one and a digest.
 func (l *loader) checkBaseImage(r *Recipe) {
@@ -78,7 +48,7 @@ func (l *loader) is(name string, value cty.Value) bool {
 // would use in another way than it looks. It passes over the paths in except,
 // relative to the root or absolute: what a later stage is yet to make.
 func (r *Recipe) CheckFiles(except ...string) error {
-	var diags hcl.Diagnostics
+	var problems []Problem
 	skip := func(path string) bool {
 		return slices.ContainsFunc(except, func(e string) bool {
 			return strings.TrimSuffix(absIn(r.root, e), "/") == strings.TrimSuffix(path, "/")
@@ -94,7 +64,7 @@ func (r *Recipe) CheckFiles(except ...string) error {
 				if _, ok := r.attrs[i].values[list]; ok && n < len(r.attrs[i].list(list)) {
 					at = r.attrs[i].atElement(list, n)
 				}
-				diags = append(diags, diagnostic(at, "Bad "+single, fmt.Sprintf("%s: %s.", relTo(r.root, path), err)))
+				problems = append(problems, Problem{at, "Bad " + single, fmt.Sprintf("%s: %s.", relTo(r.root, path), err)})
 			}
 		}
 		for n, s := range p.Scripts {
@@ -104,10 +74,7 @@ func (r *Recipe) CheckFiles(except ...string) error {
 			check(s, "sources", "source", n, checkSourcePath)
 		}
 	}
-	if len(diags) > 0 {
-		return newError(diags, r.files)
-	}
-	return nil
+	return r.Refuse(problems...)
 }
 
 func checkScript(path string) error {

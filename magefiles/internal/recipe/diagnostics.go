@@ -31,6 +31,26 @@ func (e *Error) Error() string {
 // err makes the diagnostics so far into an *Error.
 func (l *loader) err() error { return newError(l.diags, l.files) }
 
+// Problem is something in a recipe that can not be carried out.
+type Problem struct {
+	At      hcl.Range
+	Summary string
+	Detail  string
+}
+
+// Refuse returns an *Error that shows the problems with their file and line, nil
+// if there are none.
+func (r *Recipe) Refuse(problems ...Problem) error {
+	if len(problems) == 0 {
+		return nil
+	}
+	var diags hcl.Diagnostics
+	for _, p := range problems {
+		diags = append(diags, diagnostic(p.At, p.Summary, p.Detail))
+	}
+	return newError(diags, r.files)
+}
+
 func newError(diags hcl.Diagnostics, files map[string]*hcl.File) *Error {
 	slices.SortStableFunc(diags, func(a, b *hcl.Diagnostic) int {
 		if a.Subject == nil || b.Subject == nil {

@@ -133,7 +133,7 @@ func TestEvaluation(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := loadAll(t, map[string]string{"greeting": "it's", "flag": "true"})
-	ignore := cmpopts.IgnoreTypes(hcl.Range{})
+	ignore := cmp.Options{cmpopts.IgnoreTypes(hcl.Range{}), cmpopts.IgnoreUnexported(Source{}, Partition{})}
 	source := Source{
 		Type: "arm", Name: "all",
 		FileURLs:            []string{"https://example.org/all.img"},
@@ -142,7 +142,10 @@ func TestEvaluation(t *testing.T) {
 		FileUnarchiveCmd:    []string{"xz", "-d", "$ARCHIVE_PATH"},
 		ImagePath:           root + "/out/all.img",
 		ImageSize:           "2G", ImageSizeBytes: 2 << 30,
-		Partitions:      []Partition{{Name: "root", Type: "83", StartSector: 2048, Size: "0", Filesystem: "ext4", Mountpoint: "/"}},
+		Partitions: []Partition{
+			{Name: "boot", Type: "c", StartSector: 2048, Size: "64M", SizeBytes: 64 << 20, Filesystem: "vfat", Mountpoint: "/boot/firmware"},
+			{Name: "root", Type: "83", StartSector: 133120, Size: "0", Filesystem: "ext4", Mountpoint: "/"},
+		},
 		ChrootEnv:       []string{"PATH=/bin", "TOKEN=speech-token"},
 		QemuSource:      "/usr/bin/qemu-aarch64-static",
 		QemuDestination: "/usr/bin/qemu-aarch64-static",
@@ -175,7 +178,7 @@ func TestEvaluation(t *testing.T) {
 	for _, p := range r.Provisioners {
 		labels = append(labels, p.Label())
 	}
-	if diff := cmp.Diff([]string{"one", "two", "shell at line 90", "files to /", "files to /etc/"}, labels); diff != "" {
+	if diff := cmp.Diff([]string{"one", "two", "shell at line 98", "files to /", "files to /etc/"}, labels); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
 }

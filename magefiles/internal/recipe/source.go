@@ -1,10 +1,11 @@
 package recipe
 
 import (
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"path/filepath"
-	"strconv"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
@@ -30,23 +31,12 @@ type Source struct {
 	QemuDestination string // and where the builder puts it in the chroot
 
 	Range hcl.Range
+	attrs attributes
 }
 
-// Partition is a partition of the base image, in the order of its table.
-type Partition struct {
-	Name        string
-	Type        string // the table's type byte in hex: "c", "83"
-	StartSector int64  // of 512 bytes
-	Size        string // "0" for all that is left
-	SizeBytes   int64
-	Filesystem  string
-	Mountpoint  string
-
-	Range hcl.Range
-}
-
-// SectorSize is the unit of StartSector.
-const SectorSize = 512
+// At is where the recipe says what the attribute is: the value of the variable
+// it is taken from, or else the attribute.
+func (s Source) At(attribute string) hcl.Range { return s.attrs.origin(attribute) }
 
 func sourceSpec() spec {
 	return spec{
@@ -77,17 +67,6 @@ func sourceSpec() spec {
 	}
 }
 
-func partitionSpec() spec {
-	return spec{
-		known: map[string]cty.Type{
-			"name": cty.String, "type": cty.String, "start_sector": cty.Number,
-			"size": cty.String, "filesystem": cty.String, "mountpoint": cty.String,
-		},
-		required:    []string{"name", "type", "start_sector", "size", "filesystem", "mountpoint"},
-		unsupported: []string{"filesystem_make_options", "int"},
-	}
-}
-
 // decodeSource decodes the one source; nil means that there is none to use.
 func (l *loader) decodeSource(content *hcl.BodyContent) *Source {
 	blocks := content.Blocks.OfType("source")
@@ -106,11 +85,15 @@ func (l *loader) decodeSource(content *hcl.BodyContent) *Source {
 	s := &Source{Type: b.Labels[0], Name: b.Labels[1], Range: b.DefRange}
 	ctx := l.context(map[string]cty.Value{"source": s.accessor()})
 	a, nested := l.decode(b, "the arm source", sourceSpec(), ctx)
+	s.attrs = a
 	s.FileURLs = a.list("file_urls")
 	s.FileChecksum = a.str("file_checksum")
 	s.FileTargetExtension = strings.ToLower(a.str("file_target_extension"))
 	s.FileUnarchiveCmd = a.list("file_unarchive_cmd")
 	s.ImageSize = a.str("image_size")
+	if size, err := parseSize(s.ImageSize); err == nil {
+		s.ImageSizeBytes = size
+	}
 	if p := a.str("image_path"); p != "" {
 		s.ImagePath = l.abs(p)
 	}
@@ -124,15 +107,14 @@ func (l *loader) decodeSource(content *hcl.BodyContent) *Source {
 	l.checkChrootSetup(a)
 	for _, b := range nested {
 		switch b.Type {
-		case "image_partitions":
-			s.Partitions = append(s.Partitions, l.decodePartition(b, ctx))
+		case "image_partitions": // all of them below
 		case "additional_chroot_mounts":
 			l.checkChrootMount(b, ctx)
 		default:
 			l.unsupported(b.DefRange, fmt.Sprintf("%q of the arm source", b.Type), "")
 		}
 	}
-	l.checkPartitions(s)
+	l.decodePartitions(s, nested.OfType("image_partitions"), ctx)
 	return s
 }
 
@@ -141,26 +123,17 @@ func (s *Source) accessor() cty.Value {
 	return cty.ObjectVal(map[string]cty.Value{"type": cty.StringVal(s.Type), "name": cty.StringVal(s.Name)})
 }
 
+// checkSource checks each attribute by itself, but for those of the partitions
+// and of the chroot.
 func (l *loader) checkSource(s *Source, a attributes) {
-	oneOf := func(name string, values ...string) {
-		if !a.has(name) {
-			return
-		}
-		for _, v := range values {
-			if a.str(name) == v {
-				return
-			}
-		}
-		l.problem(a.at(name), "Not supported", "%q has to be %s here, not %q.", name, strings.Join(values, " or "), a.str(name))
-	}
-	oneOf("file_checksum_type", "sha256")
-	oneOf("image_build_method", "resize")
-	oneOf("image_type", "dos")
-	oneOf("file_target_extension", "xz", "img")
+	l.oneOf(a, "file_checksum_type", "sha256")
+	l.oneOf(a, "image_build_method", "resize")
+	l.oneOf(a, "image_type", "dos")
+	l.oneOf(a, "file_target_extension", "xz", "img")
 	if a.has("file_urls") && len(s.FileURLs) != 1 {
 		l.problem(a.at("file_urls"), "Invalid base image", "\"file_urls\" has to name one file, not %d.", len(s.FileURLs))
 	}
-	if b, err := hex.DecodeString(s.FileChecksum); s.FileChecksum != "" && (err != nil || len(b) != 32 || strings.ToLower(s.FileChecksum) != s.FileChecksum) {
+	if s.FileChecksum != "" && !isSHA256(s.FileChecksum) {
 		l.problem(a.at("file_checksum"), "Invalid base image", "\"file_checksum\" has to be a SHA-256: 64 lower-case hexadecimal digits, not %q.", s.FileChecksum)
 	}
 	if s.FileTargetExtension == "xz" && len(s.FileUnarchiveCmd) == 0 && !a.unknown("file_unarchive_cmd") {
@@ -169,12 +142,8 @@ func (l *loader) checkSource(s *Source, a attributes) {
 	if a.has("image_path") && s.ImagePath == "" {
 		l.problem(a.at("image_path"), "Invalid image", "\"image_path\" is empty.")
 	}
-	if a.has("image_size") {
-		size, err := parseSize(s.ImageSize)
-		if err != nil || size == 0 {
-			l.problem(a.at("image_size"), "Invalid image", "\"image_size\" has to be a size such as 8G, not %q.", s.ImageSize)
-		}
-		s.ImageSizeBytes = size
+	if a.has("image_size") && s.ImageSizeBytes == 0 {
+		l.problem(a.at("image_size"), "Invalid image", "\"image_size\" has to be a size such as 8G, not %q.", s.ImageSize)
 	}
 	for _, name := range []string{"qemu_binary_source_path", "qemu_binary_destination_path"} {
 		if a.has(name) && !filepath.IsAbs(a.str(name)) {
@@ -186,45 +155,14 @@ func (l *loader) checkSource(s *Source, a attributes) {
 	}
 }
 
-func (l *loader) decodePartition(b *hcl.Block, ctx *hcl.EvalContext) Partition {
-	a, _ := l.decode(b, "a partition", partitionSpec(), ctx)
-	p := Partition{
-		Name: a.str("name"), Type: strings.ToLower(a.str("type")), StartSector: a.int64(l, "start_sector"),
-		Size: a.str("size"), Filesystem: a.str("filesystem"), Mountpoint: a.str("mountpoint"), Range: b.DefRange,
+// oneOf refuses an attribute that has none of the values.
+func (l *loader) oneOf(a attributes, name string, values ...string) {
+	if a.has(name) && !slices.Contains(values, a.str(name)) {
+		l.problem(a.at(name), "Not supported", "%q has to be %s here, not %q.", name, strings.Join(values, " or "), a.str(name))
 	}
-	if a.has("size") {
-		size, err := parseSize(p.Size)
-		if err != nil {
-			l.problem(a.at("size"), "Invalid partition", "\"size\" has to be a size such as 512M, or 0 for all that is left, not %q.", p.Size)
-		}
-		p.SizeBytes = size
-	}
-	types := map[string]string{"vfat": "c", "ext4": "83"}
-	switch want, ok := types[p.Filesystem]; {
-	case !a.has("filesystem"):
-	case !ok:
-		l.problem(a.at("filesystem"), "Not supported", "\"filesystem\" has to be vfat or ext4 here, not %q.", p.Filesystem)
-	case a.has("type") && p.Type != want:
-		l.problem(a.at("type"), "Invalid partition", "A %s partition has type %q, not %q.", p.Filesystem, want, p.Type)
-	}
-	if a.has("mountpoint") && (!filepath.IsAbs(p.Mountpoint) || filepath.Clean(p.Mountpoint) != p.Mountpoint) {
-		l.problem(a.at("mountpoint"), "Invalid partition", "\"mountpoint\" has to be an absolute path, not %q.", p.Mountpoint)
-	}
-	if a.has("start_sector") && p.StartSector < 1 {
-		l.problem(a.at("start_sector"), "Invalid partition", "\"start_sector\" has to be above 0, where the partition table is.")
-	}
-	return p
 }
 
-// parseSize reads a size in qemu-img's units, which are powers of 1024.
-func parseSize(s string) (int64, error) {
-	digits, shift := s, 0
-	if i := strings.IndexAny(s, "KMGT"); i == len(s)-1 && i > 0 {
-		digits, shift = s[:i], 10*(1+strings.IndexByte("KMGT", s[i]))
-	}
-	n, err := strconv.ParseUint(digits, 10, 62-shift)
-	if err != nil {
-		return 0, fmt.Errorf("%q is no size", s)
-	}
-	return int64(n) << shift, nil
+func isSHA256(s string) bool {
+	b, err := hex.DecodeString(s)
+	return err == nil && len(b) == sha256.Size && strings.ToLower(s) == s
 }

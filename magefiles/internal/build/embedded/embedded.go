@@ -116,6 +116,14 @@ func (e Engine) Base(ctx context.Context, job build.Job) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("extracting the base image: %w", err)
 	}
+	// The layer may be of another recipe's build.
+	base, err := readLayout(tree)
+	if err != nil {
+		return "", err
+	}
+	if err := build.CheckTable(job.Recipe, base.Table); err != nil {
+		return "", fmt.Errorf("%s: %w", job.Base.Path, err)
+	}
 	return tree, nil
 }
 
@@ -130,7 +138,7 @@ func (e Engine) extract(ctx context.Context, job build.Job, d layer.Draft) error
 		}
 	}
 	e.Log.Printf("extracting the file systems of %s", filepath.Base(job.Base.Path))
-	l, err := extractImage(ctx, img, d.Tree)
+	l, err := extractImage(ctx, job.Recipe, img, d.Tree)
 	if err != nil {
 		return fmt.Errorf("%s: %w", job.Base.Path, err)
 	}
@@ -141,10 +149,14 @@ func (e Engine) extract(ctx context.Context, job build.Job, d layer.Draft) error
 	return os.WriteFile(filepath.Join(d.Notes, "layout.json"), notes, 0o644)
 }
 
-// extractImage copies the files of an image's two file systems into tree.
-func extractImage(ctx context.Context, img, tree string) (layout, error) {
+// extractImage copies the files of an image's two file systems into tree, if
+// they are the ones that the recipe describes.
+func extractImage(ctx context.Context, r *recipe.Recipe, img, tree string) (layout, error) {
 	table, err := diskimage.Read(ctx, img)
 	if err != nil {
+		return layout{}, err
+	}
+	if err := build.CheckTable(r, table); err != nil {
 		return layout{}, err
 	}
 	boot, root, err := table.RaspberryPi()
@@ -153,12 +165,18 @@ func extractImage(ctx context.Context, img, tree string) (layout, error) {
 	}
 	l := layout{Table: table}
 	if l.Boot, err = diskimage.ReadFAT(ctx, img, boot); err != nil {
-		return l, err
+		return l, notDescribed(r.Source.Partitions[0], err)
 	}
 	if l.Root, err = diskimage.ReadExt4(ctx, img, root); err != nil {
-		return l, err
+		return l, notDescribed(r.Source.Partitions[1], err)
 	}
 	return l, diskimage.Extract(ctx, img, boot, root, tree, chroot.BootDir)
+}
+
+// notDescribed adds to an error of reading a file system where the recipe says
+// what it should be.
+func notDescribed(p recipe.Partition, err error) error {
+	return fmt.Errorf("%s says that it is %s: %w", p.At("filesystem"), p.Filesystem, err)
 }
 
 // unpack decompresses an xz archive; xz leaves holes where its output is zero.

@@ -304,6 +304,35 @@ func TestACancelledBuildLeavesNothing(t *testing.T) {
 	}
 }
 
+// Whether the base image is new or was taken apart before.
+func TestABaseImageThatIsNotAsDescribedIsRefused(t *testing.T) {
+	w := newFixture(t)
+	other := strings.Replace(template, `start_sector = 16384`, `start_sector = 8192`, 1)
+	for _, step := range []struct{ name, recipe, want string }{
+		{"new", other, `has "start_sector" 8192, but in the image it has 16384`},
+		{"as described", template, ""},
+		{"cached", other, `has "start_sector" 8192, but in the image it has 16384`},
+	} {
+		w.write("packer/x.pkr.hcl", step.recipe)
+		_, err := w.build(t.Context())
+		if step.want == "" {
+			if err != nil {
+				t.Fatalf("%s: %v", step.name, err)
+			}
+			continue
+		}
+		if err == nil {
+			t.Fatalf("%s: it was accepted", step.name)
+		}
+		text := strings.Join(strings.Fields(err.Error()), " ")
+		for _, want := range []string{step.want, "on packer/x.pkr.hcl line ", w.base.Path} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q is not in: %v", step.name, want, err)
+			}
+		}
+	}
+}
+
 func TestABadBaseImageIsRefused(t *testing.T) {
 	w := newFixture(t)
 	for name, spoil := range map[string]func(f *os.File) error{

@@ -59,11 +59,21 @@ func Inputs(job build.Job) (map[string]string, error) {
 		"headroom":         fmt.Sprint(job.Headroom),
 		"time of commit":   job.Time.UTC().String(),
 		"chroot variables": strings.Join(job.Recipe.Source.ChrootEnv, " "),
+		"partitions":       described(job.Recipe.Source.Partitions),
 	}
 	for i, s := range steps {
 		inputs[fmt.Sprintf("provisioner %d, %s", i+1, s.Label())] = s.own
 	}
 	return inputs, nil
+}
+
+// described is all that partitions have to be for the base image to be taken.
+func described(partitions []recipe.Partition) string {
+	var all []string
+	for _, p := range partitions {
+		all = append(all, fmt.Sprintf("%s %s %s at %d, %s on %s", p.Name, p.Type, p.Size, p.StartSector, p.Filesystem, p.Mountpoint))
+	}
+	return strings.Join(all, "; ")
 }
 
 func plan(job build.Job) ([]step, error) {

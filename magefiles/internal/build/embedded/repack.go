@@ -17,7 +17,7 @@ func Repack(ctx context.Context, job build.Job, provisioned, tree string, log *p
 	if err := os.Mkdir(tree, 0o755); err != nil {
 		return err
 	}
-	l, err := extractImage(ctx, provisioned, tree)
+	l, err := extractImage(ctx, job.Recipe, provisioned, tree)
 	if err != nil {
 		return fmt.Errorf("extracting the provisioned image: %w", err)
 	}

@@ -16,9 +16,17 @@ source "arm" "x" {
   image_chroot_env        = ["PATH=/bin"]
   qemu_binary_source_path = "/usr/bin/qemu-aarch64-static"
   image_partitions {
+    name         = "boot"
+    type         = "c"
+    start_sector = 2048
+    size         = "64M"
+    filesystem   = "vfat"
+    mountpoint   = "/boot/firmware"
+  }
+  image_partitions {
     name         = "root"
     type         = "83"
-    start_sector = 2048
+    start_sector = 133120
     size         = "0"
     filesystem   = "ext4"
     mountpoint   = "/"

@@ -1,4 +1,4 @@
-source "arm" "x" { # want: The partitions need more than the image_size of 4G
+source "arm" "x" {
   file_urls               = ["https://example.org/x.img.xz"]
   file_checksum           = "acff736ca7945e3b305f07cda4abdb870910e12634991da69783611756e381b3"
   file_checksum_type      = "sha256"
@@ -10,28 +10,28 @@ source "arm" "x" { # want: The partitions need more than the image_size of 4G
   image_chroot_env        = ["PATH=/bin"]
   qemu_binary_source_path = "/usr/bin/qemu-aarch64-static"
   image_partitions {
-    name         = "boot"
+    name         = "first" # want: "name" has to be boot here, not "first"
     type         = "c"
     start_sector = 16384
-    size         = "4G"
+    size         = "4194305K"
     filesystem   = "vfat"
+    mountpoint   = "/boot/firmware"
+  }
+  image_partitions {
+    name         = "root"
+    type         = "83"
+    start_sector = 32768 # want: starts at sector 32768, but the one before it ends at sector 8404993
+    size         = "2G" # want: its size has to be 0, not "2G"
+    filesystem   = "ext4"
     mountpoint   = "/"
   }
-  image_partitions { # want: Only the last partition can take all that is left | starts at sector 32768, but the one before it ends at sector 8404991
-    name         = "early"
-    type         = "83"
-    start_sector = 32768
-    size         = "0"
-    filesystem   = "ext4"
-    mountpoint   = "/data"
-  }
-  image_partitions { # want: / is the mount point of the partition at
-    name         = "root"
+  image_partitions { # want: a boot and a root partition here, and no other
+    name         = "data"
     type         = "83"
     start_sector = 16777216
     size         = "1M"
     filesystem   = "ext4"
-    mountpoint   = "/"
+    mountpoint   = "/data"
   }
 }
 build {

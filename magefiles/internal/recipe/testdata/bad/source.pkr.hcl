@@ -17,18 +17,18 @@ source "arm" "x" { # want: The argument "qemu_binary_source_path" is required
   }
   image_partitions {
     name                    = "boot"
-    type                    = "b" # want: A vfat partition has type "c", not "b"
+    type                    = "83" # want: "type" has to be c or b or e here, not "83"
     start_sector            = 0 # want: has to be above 0
     size                    = "half" # want: a size such as 512M, or 0 for all that is left
     filesystem              = "vfat"
     filesystem_make_options = ["-n", "x"] # want: "filesystem_make_options" of a partition
-    mountpoint              = "boot" # want: has to be an absolute path, not "boot"
+    mountpoint              = "/boot" # want: "mountpoint" has to be /boot/firmware here, not "/boot"
   }
   image_partitions { # want: The argument "size" is required
     name         = "root"
     type         = "83"
     start_sector = "first" # want: Inappropriate value for attribute "start_sector": a number is required
-    filesystem   = "btrfs" # want: has to be vfat or ext4 here
+    filesystem   = "btrfs" # want: "filesystem" has to be ext4 here, not "btrfs"
     mountpoint   = "/"
   }
 }
