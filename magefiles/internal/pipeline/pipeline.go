@@ -64,13 +64,13 @@ type Build struct {
 
 // values are the variables of the recipe that this program itself reads.
 type values struct {
-	kind, baseURL, baseSHA256, baseFormat string
-	suite, mirror                         string
-	containerImages                       string // directory, relative to the root
-	standIns                              bool   // the container images are the lab's own
-	initFormat                            string
-	headroom                              int64 // bytes
-	publishable                           bool
+	kind            string // of base image
+	suite, mirror   string
+	containerImages string // directory, relative to the root
+	standIns        bool   // the container images are the lab's own
+	initFormat      string
+	headroom        int64 // bytes
+	publishable     bool
 }
 
 // Open loads and checks everything that can be known before any slow work and
@@ -180,9 +180,6 @@ func (b *Build) load() error {
 	v := r.Variables()
 	b.values = values{
 		kind:            v.String("base_image_kind"),
-		baseURL:         v.String("base_image_url"),
-		baseSHA256:      v.String("base_image_sha256"),
-		baseFormat:      v.String("base_image_format"),
 		suite:           v.String("debian_suite"),
 		mirror:          v.String("debian_mirror"),
 		containerImages: v.String("container_images"),

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -36,7 +37,13 @@ func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 		}
 		return baseimage.Bootstrap(ctx, debian, baseimage.Tools{Store: b.store, Archives: b.archives, Native: b.native}, dir, b.Log)
 	}
-	return baseimage.Download(ctx, b.values.baseURL, b.values.baseSHA256, b.values.baseFormat == "xz", b.downloads.BaseImages(), b.Log)
+	source := b.Recipe.Source
+	from := source.BaseImage()
+	img, err := baseimage.Download(ctx, from.URL, from.SHA256, from.Packed, b.downloads.BaseImages(), b.Log)
+	if err != nil {
+		return img, fmt.Errorf("%w\nthe recipe names it at %s and pins it at %s", err, source.At("file_urls"), source.At("file_checksum"))
+	}
+	return img, nil
 }
 
 // Image makes build/NAME.img: the container images, the base image, and the
@@ -172,9 +179,12 @@ func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.
 	if err != nil {
 		return artifact.Manifest{}, err
 	}
-	url := b.values.baseURL
-	if url == "" {
+	url := b.Recipe.Source.BaseImage().URL
+	switch {
+	case url == "":
 		url = b.values.mirror
+	case filepath.IsAbs(url):
+		url = "file://" + url
 	}
 	recipeDigest, err := b.Recipe.Digest()
 	if err != nil {

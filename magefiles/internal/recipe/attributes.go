@@ -111,12 +111,24 @@ func (a attributes) origin(name string) hcl.Range {
 	if !ok {
 		return a.block
 	}
-	if refers := attr.expr.Variables(); len(refers) == 1 {
-		if root, variable := reference(refers[0]); root == "var" && a.variables[variable] != nil {
-			return a.variables[variable].from
-		}
+	if v := a.variables[a.follows(name)]; v != nil {
+		return v.from
 	}
 	return attr.expr.Range()
+}
+
+// follows returns the variable that is all that the attribute's value depends
+// on, "" if there is none such.
+func (a attributes) follows(name string) string {
+	refers := a.values[name].expr.Variables()
+	if len(refers) != 1 {
+		return ""
+	}
+	root, variable := reference(refers[0])
+	if root != "var" {
+		return ""
+	}
+	return variable
 }
 
 // atElement is where element i of a list is.

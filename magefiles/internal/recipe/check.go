@@ -8,41 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
-
-	"github.com/hashicorp/hcl/v2"
-	"github.com/zclconf/go-cty/cty"
 )
-
-// checkBaseImage checks what no variable can check alone: an image that is made
-// here has no URL before it is made, any other has one and a digest.
-func (l *loader) checkBaseImage(r *Recipe) {
-	if len(r.Source.FileURLs) != 1 {
-		return
-	}
-	at := func(name string) hcl.Range {
-		if v, ok := l.variables[name]; ok {
-			return v.from
-		}
-		return r.Source.Range
-	}
-	bootstrap := l.is("base_image_kind", cty.StringVal("bootstrap"))
-	url, sum := r.Source.FileURLs[0], r.Source.FileChecksum
-	switch {
-	case url == "" && !bootstrap:
-		l.problem(at("base_image_url"), "Invalid base image", "A base image that is downloaded needs a URL.")
-	case (url == "") != (sum == ""):
-		l.problem(at("base_image_sha256"), "Invalid base image", "A URL and a SHA-256 of the base image belong together: the URL is %q, the SHA-256 %q.", url, sum)
-	}
-	if bootstrap && l.is("publishable", cty.True) {
-		l.problem(at("publishable"), "Invalid value for variable", "An image made from a bootstrapped base image is for tests and can not be publishable.")
-	}
-}
-
-// is says whether the variable is declared and has the value.
-func (l *loader) is(name string, value cty.Value) bool {
-	v, ok := l.variables[name]
-	return ok && v.value.IsWhollyKnown() && v.value.RawEquals(value)
-}
 
 // CheckFiles reports every script and source that is missing or that Packer
 // would use in another way than it looks. It passes over the paths in except,

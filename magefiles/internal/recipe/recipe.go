@@ -154,7 +154,6 @@ func (l *loader) load(template, varFile *hclsyntax.Body, o Options) *Recipe {
 		r.Source = *source
 	}
 	l.decodeBuild(content, source, r)
-	l.checkBaseImage(r)
 	return r
 }
 

@@ -104,6 +104,7 @@ func (l *loader) decodeSource(content *hcl.BodyContent) *Source {
 		s.QemuDestination = a.str("qemu_binary_destination_path")
 	}
 	l.checkSource(s, a)
+	l.checkBaseImage(s)
 	l.checkChrootSetup(a)
 	for _, b := range nested {
 		switch b.Type {
@@ -129,14 +130,14 @@ func (l *loader) checkSource(s *Source, a attributes) {
 	l.oneOf(a, "file_checksum_type", "sha256")
 	l.oneOf(a, "image_build_method", "resize")
 	l.oneOf(a, "image_type", "dos")
-	l.oneOf(a, "file_target_extension", "xz", "img")
+	l.oneOf(a, "file_target_extension", packed, "img")
 	if a.has("file_urls") && len(s.FileURLs) != 1 {
 		l.problem(a.at("file_urls"), "Invalid base image", "\"file_urls\" has to name one file, not %d.", len(s.FileURLs))
 	}
 	if s.FileChecksum != "" && !isSHA256(s.FileChecksum) {
 		l.problem(a.at("file_checksum"), "Invalid base image", "\"file_checksum\" has to be a SHA-256: 64 lower-case hexadecimal digits, not %q.", s.FileChecksum)
 	}
-	if s.FileTargetExtension == "xz" && len(s.FileUnarchiveCmd) == 0 && !a.unknown("file_unarchive_cmd") {
+	if s.BaseImage().Packed && len(s.FileUnarchiveCmd) == 0 && !a.unknown("file_unarchive_cmd") {
 		l.problem(a.at("file_unarchive_cmd"), "Invalid base image", "\"file_unarchive_cmd\" is missing: the builder can not unpack an .xz by itself.")
 	}
 	if a.has("image_path") && s.ImagePath == "" {

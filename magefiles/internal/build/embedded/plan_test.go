@@ -122,7 +122,7 @@ type checkout struct {
 const sourceBlock = `
 source "arm" "test" {
   file_urls             = ["/base.img"]
-  file_checksum         = "0000000000000000000000000000000000000000000000000000000000000000"
+  file_checksum         = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
   file_checksum_type    = "sha256"
   file_target_extension = "img"
   image_build_method    = "resize"

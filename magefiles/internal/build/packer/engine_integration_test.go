@@ -37,7 +37,7 @@ variable "base_image_url" {
 
 variable "base_image_sha256" {
   type    = string
-  default = "0000000000000000000000000000000000000000000000000000000000000000"
+  default = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 }
 
 source "arm" "test" {

@@ -178,7 +178,7 @@ func verify(file, sum string, packed bool) error {
 	head := make([]byte, len(xzMagic))
 	n, err := io.ReadFull(f, head)
 	if packed && (err != nil || string(head) != xzMagic) {
-		return fmt.Errorf("this is no xz archive, it starts with %q (a web page instead of the file?); check base_image_url", head[:n])
+		return fmt.Errorf("this is no xz archive, it starts with %q (a web page instead of the file?)", head[:n])
 	}
 	if _, err := f.Seek(0, io.SeekStart); err != nil {
 		return err
@@ -188,7 +188,7 @@ func verify(file, sum string, packed bool) error {
 		return err
 	}
 	if got := hex.EncodeToString(h.Sum(nil)); got != sum {
-		return fmt.Errorf("its sha256 is %s, but %s is pinned as base_image_sha256", got, sum)
+		return fmt.Errorf("its sha256 is %s, but %s is pinned", got, sum)
 	}
 	return nil
 }

@@ -96,8 +96,8 @@ func TestDownloadRefusesAndDropsWhatIsWrong(t *testing.T) {
 		sum    string
 		want   string
 	}{
-		"another digest": {xzLike, sha([]byte("other")), "is pinned as base_image_sha256"},
-		"cut off":        {xzLike[:1000], sha(xzLike), "is pinned as base_image_sha256"},
+		"another digest": {xzLike, sha([]byte("other")), "is pinned"},
+		"cut off":        {xzLike[:1000], sha(xzLike), "is pinned"},
 		"no xz":          {page, sha(page), "no xz archive"},
 		"empty":          {nil, sha(nil), "no xz archive"},
 	} {

@@ -5,13 +5,13 @@ variable "publishable" {
   default = true # want: is for tests and can not be publishable
 }
 variable "base_image_sha256" {
-  default = "" # want: belong together
+  default = "acff736ca7945e3b305f07cda4abdb870910e12634991da69783611756e381b3" # want: "file_checksum" has to be empty
 }
 source "arm" "x" {
-  file_urls               = ["https://example.org/x.img.xz"]
+  file_urls               = [""] # want: told of it by var.base_image_url, so "file_urls" has to be that
   file_checksum           = var.base_image_sha256
   file_checksum_type      = "sha256"
-  file_target_extension   = "xz"
+  file_target_extension   = "xz" # want: is no archive
   file_unarchive_cmd      = ["xz", "-d", "$ARCHIVE_PATH"]
   image_build_method      = "resize"
   image_path              = "x.img"
