@@ -14,8 +14,8 @@ variable "version" {
   type        = string
   description = "Version of the release. It is part of the artifact's name and of /etc/cubeos-release."
   validation {
-    condition     = can(regex("^[0-9A-Za-z][0-9A-Za-z.+-]*$", var.version))
-    error_message = "The version may only contain letters, digits, dots, plus signs and hyphens, as in 1.2.3-rc.1."
+    condition     = can(regex("^(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)\\.(0|[1-9][0-9]*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?(\\+[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?$", var.version)) && length(var.version) <= 64
+    error_message = "The version must be MAJOR.MINOR.PATCH, as in 1.2.3 or 1.2.3-rc.1, of at most 64 characters and without a leading v."
   }
 }
 
@@ -30,10 +30,10 @@ variable "profile" {
 
 variable "image_name" {
   type        = string
-  description = "First part of the artifacts' names: IMAGE_NAME-VERSION-arm64.img."
+  description = "First part of the artifacts' names: IMAGE_NAME-VERSION-arm64.img. No two profiles have the same."
   validation {
-    condition     = can(regex("^[a-z][a-z0-9-]*$", var.image_name))
-    error_message = "The image name must be lower-case letters, digits and hyphens, as in cubeos."
+    condition     = can(regex("^[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*$", var.image_name))
+    error_message = "The image name must be words of lower-case letters and digits joined by hyphens, as in cubeos-lab."
   }
 }
 

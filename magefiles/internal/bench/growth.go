@@ -141,9 +141,7 @@ func (s *session) newSample(ctx context.Context, files int) (*sample, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.names, err = artifact.NamesFor(s.Profile, version); err != nil {
-		return nil, err
-	}
+	m.names = artifact.NamesFor("growth", version)
 	m.img = m.names.In(m.dir).Image
 	_, err = m.pack(ctx)
 	return m, err

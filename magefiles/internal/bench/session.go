@@ -9,7 +9,7 @@ import (
 	"path/filepath"
 
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
-	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
+	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
@@ -103,6 +103,9 @@ func (s *session) forget() error {
 
 // image is the raw image that the last build made.
 func (s *session) image() (string, error) {
-	names, err := artifact.NamesFor(s.Profile, version)
-	return names.In(filepath.Join(s.clone, "build")).Image, err
+	r, err := recipe.LoadProfile(s.clone, s.Profile, map[string]string{"version": version})
+	if err != nil {
+		return "", err
+	}
+	return r.Source.ImagePath, nil
 }

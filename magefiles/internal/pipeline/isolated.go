@@ -11,7 +11,6 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
-	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
 
@@ -22,15 +21,12 @@ func (b *Build) Isolated(dir string) (*Build, error) {
 	isolated := *b
 	isolated.Cache, isolated.Dir = workspace.Cache(dir), dir
 	isolated.logs = filepath.Join(b.logs, filepath.Base(dir))
-	names, err := artifact.NamesFor(b.Profile, b.Version)
-	if err != nil {
-		return nil, err
-	}
-	isolated.Names = names.In(dir)
+	isolated.Names = b.values.names.In(dir)
 	isolated.stages.Dir = filepath.Join(dir, "stages")
 	if err := os.MkdirAll(isolated.stages.Dir, 0o755); err != nil {
 		return nil, err
 	}
+	var err error
 	if isolated.store, err = layer.Open(isolated.Cache.Layers(), b.Log); err != nil {
 		return nil, err
 	}

@@ -64,7 +64,8 @@ type Build struct {
 
 // values are the variables of the recipe that this program itself reads.
 type values struct {
-	kind            string // of base image
+	names           artifact.Names // without a directory
+	kind            string         // of base image
 	suite, mirror   string
 	containerImages string // directory, relative to the root
 	standIns        bool   // the container images are the lab's own
@@ -162,11 +163,6 @@ func (b *Build) describe(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	names, err := artifact.NamesFor(b.Profile, b.Version)
-	if err != nil {
-		return err
-	}
-	b.Names = names.In(b.Dir)
 	b.Revision, err = b.ReadRevision(ctx)
 	return err
 }
@@ -179,6 +175,7 @@ func (b *Build) load() error {
 	b.Recipe = r
 	v := r.Variables()
 	b.values = values{
+		names:           artifact.NamesFor(v.String("image_name"), b.Version),
 		kind:            v.String("base_image_kind"),
 		suite:           v.String("debian_suite"),
 		mirror:          v.String("debian_mirror"),
@@ -188,6 +185,7 @@ func (b *Build) load() error {
 		standIns:        v.String("container_source") == "stand-ins",
 		initFormat:      v.String("imager_init_format"),
 	}
+	b.Names = b.values.names.In(b.Dir)
 	b.Services, err = profileServices(b.Root, v, b.values.standIns)
 	return errors.Join(v.Err(), err, r.CheckFiles(b.values.containerImages), checkPaths(r, b.Names), embedded.CheckRefresh(r, b.Refresh), b.checkBuilder())
 }

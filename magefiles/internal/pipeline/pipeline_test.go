@@ -13,12 +13,9 @@ import (
 
 func newBuild(t *testing.T, profile, version string) *Build {
 	t.Helper()
-	names, err := artifact.NamesFor(profile, version)
-	if err != nil {
-		t.Fatal(err)
-	}
 	dir := t.TempDir()
-	return &Build{Options: Options{Profile: profile, Version: version}, Dir: dir, Names: names.In(dir)}
+	names := artifact.NamesFor(map[string]string{"pios": "cubeos", "lab": "cubeos-lab"}[profile], version)
+	return &Build{Options: Options{Profile: profile, Version: version}, Dir: dir, values: values{names: names}, Names: names.In(dir)}
 }
 
 func TestOnlySupersededDevelopmentBuildsAreDropped(t *testing.T) {

@@ -152,14 +152,10 @@ func (b *Build) compress(ctx context.Context) error {
 	for i, r := range occupied {
 		zeros[i] = artifact.Range(r)
 	}
-	names, err := artifact.NamesFor(b.Profile, b.Version)
-	if err != nil {
-		return err
-	}
 	result, err := artifact.Finish(ctx, artifact.FinishOptions{
 		Raw:      b.Names.Image,
 		Dir:      b.Dir,
-		Names:    names,
+		Names:    b.values.names,
 		Level:    b.Level,
 		Zeros:    zeros,
 		Reporter: b.Log,
@@ -245,10 +241,14 @@ func (b *Build) partitionTable(ctx context.Context) (artifact.PartitionTable, er
 // checkPaths refuses a recipe whose image would be called otherwise than the
 // artifacts made from it.
 func checkPaths(r *recipe.Recipe, names artifact.Names) error {
-	if r.Source.ImagePath != names.Image {
-		return fmt.Errorf("image_path of the recipe is %s, want %s", r.Source.ImagePath, names.Image)
+	if r.Source.ImagePath == names.Image {
+		return nil
 	}
-	return nil
+	return r.Refuse(recipe.Problem{
+		At:      r.Source.At("image_path"),
+		Summary: "Invalid image",
+		Detail:  fmt.Sprintf("\"image_path\" is %s, but the artifacts are made from %s: image_name, a hyphen, the version and -arm64.img in build/.", r.Source.ImagePath, names.Image),
+	})
 }
 
 // Publishable returns an error that says why nothing made of this may be

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 )
 
 // The rules of the options are in the recipe alone: Packer checks them too, and
@@ -49,6 +51,12 @@ func TestOptions(t *testing.T) {
 			},
 			good: []string{"0123456789ABCDEF0123456789ABCDEF01234567"},
 		},
+		"image_name": {
+			// The version begins with the first digit behind a hyphen.
+			bad:  []string{"", "CubeOS", "cubeos-", "cubeos--lab", "cubeos-2", "a/b", ".."},
+			good: []string{"cubeos2-full"},
+		},
+		"version": {bad: badVersions(), good: goodVersions()},
 	} {
 		for _, value := range values.bad {
 			if err := loadWith(name, value); err == nil || !strings.Contains(err.Error(), "<value given for var."+name+"> line 1") {
@@ -63,8 +71,35 @@ func TestOptions(t *testing.T) {
 	}
 }
 
+func badVersions() []string {
+	return []string{
+		"", "v1.2.3", "1.2", "1.2.3.4", "1.2.3/x", "1.2.3 x", "1.2.3-", "1.2.3+", "1.2.3-a..b", "01.2.3", "1.2.3\n", "main",
+		"1.2.3-" + strings.Repeat("a", 70),
+	}
+}
+
+func goodVersions() []string {
+	return []string{"0.0.0", "1.2.3", "1.2.3-rc.1", "1.2.4-dev.7+gabc1234.dirty", "0.0.0-dev+g0123456789ab", "1.2.3-" + strings.Repeat("a", 58)}
+}
+
+// What a tag stands for is asked before there is a recipe.
+func TestVersionsOfTagsAreTheRecipes(t *testing.T) {
+	for _, version := range badVersions() {
+		if artifact.CheckVersion(version) == nil {
+			t.Errorf("a tag may stand for %q, which the recipe refuses", version)
+		}
+	}
+	for _, version := range goodVersions() {
+		if err := artifact.CheckVersion(version); err != nil {
+			t.Errorf("the recipe takes %q: %v", version, err)
+		}
+	}
+}
+
 func loadWith(name, value string) error {
-	_, err := LoadProfile(repository, "lab", map[string]string{"version": "1.2.3", name: value})
+	vars := map[string]string{"version": "1.2.3"}
+	vars[name] = value
+	_, err := LoadProfile(repository, "lab", vars)
 	return err
 }
 

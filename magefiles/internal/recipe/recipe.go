@@ -55,15 +55,7 @@ func LoadProfile(root, profile string, vars map[string]string) (*Recipe, error) 
 	if err != nil {
 		return nil, err
 	}
-	v := r.Variables()
-	name := v.String("profile")
-	if err := v.Err(); err != nil {
-		return nil, err
-	}
-	if name != profile {
-		return nil, fmt.Errorf("%s sets profile = %q, but its name says %q", varFile, name, profile)
-	}
-	return r, nil
+	return r, r.checkProfile(dir, profile)
 }
 
 // Load reads, evaluates and checks a recipe. Its error is an *Error with every

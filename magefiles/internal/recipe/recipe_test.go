@@ -251,16 +251,36 @@ func TestUnknownProfile(t *testing.T) {
 	}
 }
 
-func TestProfileHasToMatchItsFile(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.CopyFS(filepath.Join(dir, "packer"), os.DirFS(filepath.Join(repository, "packer"))); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Rename(filepath.Join(dir, "packer/lab.pkrvars.hcl"), filepath.Join(dir, "packer/attic.pkrvars.hcl")); err != nil {
-		t.Fatal(err)
-	}
-	_, err := LoadProfile(dir, "attic", map[string]string{"version": "1.2.3"})
-	if err == nil || !strings.Contains(err.Error(), `sets profile = "lab", but its name says "attic"`) {
-		t.Errorf("got %v", err)
+func TestAProfileHasNamesOfItsOwn(t *testing.T) {
+	for name, tt := range map[string]struct{ old, new, file, want string }{
+		"profile of another file": {
+			`profile    = "lab"`, `profile    = "attic"`, "lab", `line 4: 4: profile = "attic" The profile is "attic", but the name of its var-file says "lab"`,
+		},
+		"image name of another profile": {
+			`image_name = "cubeos-lab"`, `image_name = "cubeos"`, "lab", `line 5: 5: image_name = "cubeos" The images of the profile "pios" are called "cubeos", too`,
+		},
+		"another profile that can not be read": {
+			`profile    = "lab"`, `profile    = `, "pios", "on packer/lab.pkrvars.hcl line 4: ",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := os.CopyFS(filepath.Join(dir, "packer"), os.DirFS(filepath.Join(repository, "packer"))); err != nil {
+				t.Fatal(err)
+			}
+			file := filepath.Join(dir, "packer/lab.pkrvars.hcl")
+			before, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := strings.Replace(string(before), tt.old, tt.new, 1)
+			if err := os.WriteFile(file, []byte(after), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			_, err = LoadProfile(dir, tt.file, map[string]string{"version": "1.2.3"})
+			if err == nil || !strings.Contains(strings.Join(strings.Fields(err.Error()), " "), tt.want) {
+				t.Errorf("got %v, want %s", err, tt.want)
+			}
+		})
 	}
 }

@@ -19,6 +19,7 @@ type variable struct {
 	name        string
 	typ         cty.Type
 	value       cty.Value // DynamicVal where it could not be found out
+	fallback    cty.Value // the default; NilVal where there is none
 	set         bool
 	from        hcl.Range // of the expression that set it; the declaration's otherwise
 	validations []validation
@@ -78,6 +79,7 @@ func (l *loader) declareVariable(name string, b *hcl.Block) *variable {
 		if v.typ == cty.DynamicPseudoType {
 			v.typ = v.value.Type()
 		}
+		v.fallback = v.value
 	}
 	for _, b := range content.Blocks {
 		l.declareValidation(v, b)

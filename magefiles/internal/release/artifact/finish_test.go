@@ -41,11 +41,7 @@ func sparseImage(t testing.TB, size int64, data ...Range) string {
 
 func options(t testing.TB, raw string) FinishOptions {
 	t.Helper()
-	names, err := NamesFor("lab", "1.2.3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return FinishOptions{Raw: raw, Dir: t.TempDir(), Names: names, Level: 0}
+	return FinishOptions{Raw: raw, Dir: t.TempDir(), Names: NamesFor("cubeos-lab", "1.2.3"), Level: 0}
 }
 
 func listing(t testing.TB, dir string) []string {

@@ -77,15 +77,21 @@ var (
 func (m Manifest) Validate() error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
+	m.validateOrigin(bad)
+	m.PartitionTable.validate(bad, m.RawImage.Size)
+	m.validateFiles(bad)
+	return errors.Join(problems...)
+}
+
+func (m Manifest) validateOrigin(bad func(string, ...any)) {
 	if m.SchemaVersion != SchemaVersion {
 		bad("schema_version %d: this program knows %d", m.SchemaVersion, SchemaVersion)
 	}
-	names, err := NamesFor(m.Profile, m.Version)
-	if err != nil {
-		problems = append(problems, err)
+	if err := CheckVersion(m.Version); err != nil {
+		bad("%w", err)
 	}
-	if m.Publishable && m.Profile != releaseProfile {
-		bad("an image of the profile %s is never publishable", m.Profile)
+	if m.Profile == "" {
+		bad("profile is missing")
 	}
 	if !commitDigits.MatchString(m.Commit) {
 		bad("commit %q: want the full hash", m.Commit)
@@ -110,7 +116,13 @@ func (m Manifest) Validate() error {
 		}
 		checkDigest(bad, "container image "+c.Name, c.Digest)
 	}
-	m.PartitionTable.validate(bad, m.RawImage.Size)
+}
+
+func (m Manifest) validateFiles(bad func(string, ...any)) {
+	names, err := namesLike(m.RawImage.Name, m.Version)
+	if err != nil {
+		bad("%w", err)
+	}
 	for _, f := range []struct {
 		key, name string
 		file      File
@@ -128,7 +140,6 @@ func (m Manifest) Validate() error {
 	if m.RawImage.Size%512 != 0 {
 		bad("raw_image has %d bytes: want a multiple of 512", m.RawImage.Size)
 	}
-	return errors.Join(problems...)
 }
 
 func (t PartitionTable) validate(bad func(string, ...any), size int64) {

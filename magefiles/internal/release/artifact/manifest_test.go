@@ -31,11 +31,7 @@ func manifestFor(r Result) Manifest {
 // finished lays out files such as Finish leaves, and their build manifest.
 func finished(t *testing.T) (manifestPath string, m Manifest) {
 	t.Helper()
-	names, err := NamesFor("lab", "1.2.3")
-	if err != nil {
-		t.Fatal(err)
-	}
-	paths := names.In(t.TempDir())
+	paths := NamesFor("cubeos-lab", "1.2.3").In(t.TempDir())
 	put := func(path string, content []byte) File {
 		if err := os.WriteFile(path, content, 0o644); err != nil {
 			t.Fatal(err)
@@ -116,7 +112,9 @@ func TestManifestValidate(t *testing.T) {
 	}{
 		"schema version":  {func(m *Manifest) { m.SchemaVersion = 0 }, []string{"schema_version 0"}},
 		"all at once":     {func(m *Manifest) { m.Commit, m.RecipeDigest, m.Created = "main", "", time.Time{} }, []string{`commit "main"`, "recipe_digest", "created"}},
-		"lab publishable": {func(m *Manifest) { m.Publishable = true }, []string{"never publishable"}},
+		"no profile":      {func(m *Manifest) { m.Profile = "" }, []string{"profile is missing"}},
+		"another version": {func(m *Manifest) { m.Version = "1.2.4" }, []string{`"cubeos-lab-1.2.3-arm64.img": want NAME-1.2.4-arm64.img`}},
+		"no version":      {func(m *Manifest) { m.Version = "main" }, []string{`version "main"`}},
 		"placeholder sum": {func(m *Manifest) { m.RawImage.SHA256 = "PLACEHOLDER" }, []string{`raw_image: "PLACEHOLDER"`}},
 		"zero sum":        {func(m *Manifest) { m.Compressed.SHA256 = strings.Repeat("0", 64) }, []string{"compressed_image: "}},
 		"sectors":         {func(m *Manifest) { m.RawImage.Size++ }, []string{"multiple of 512"}},

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
@@ -23,17 +24,17 @@ type Names struct {
 	Manifest string // the build manifest
 }
 
-// NamesFor returns the file names for a profile and a version.
-func NamesFor(profile, version string) (Names, error) {
-	if err := CheckVersion(version); err != nil {
-		return Names{}, err
-	}
-	if !profileName.MatchString(profile) {
-		return Names{}, fmt.Errorf("profile %q: want small letters, digits and dashes", profile)
-	}
-	base := "cubeos-" + version + "-arm64"
-	if profile != releaseProfile {
-		base = "cubeos-" + profile + "-" + version + "-arm64"
+// NamesFor returns the file names for the recipe's image_name and a version.
+func NamesFor(image, version string) Names { return namesOf(image + suffix(version)) }
+
+func suffix(version string) string { return "-" + version + "-arm64" }
+
+// namesLike returns the names that go with that of a raw image of a version.
+func namesLike(raw, version string) (Names, error) {
+	base, isImage := strings.CutSuffix(raw, ".img")
+	image, isOurs := strings.CutSuffix(base, suffix(version))
+	if !isImage || !isOurs || !imageName.MatchString(image) {
+		return Names{}, fmt.Errorf("the raw image is called %q: want NAME%s.img", raw, suffix(version))
 	}
 	return namesOf(base), nil
 }
@@ -61,17 +62,13 @@ func (n Names) In(dir string) Names {
 	}
 }
 
-// releaseProfile is the profile whose images carry no profile in their name
-// and are the only ones ever published.
-const releaseProfile = "pios"
-
 var (
-	profileName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
-	semver      = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?(\+[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?$`)
+	imageName = regexp.MustCompile(`^[a-z][a-z0-9-]*$`)
+	semver    = regexp.MustCompile(`^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?(\+[0-9A-Za-z]+([.-][0-9A-Za-z]+)*)?$`)
 )
 
-// CheckVersion refuses what can not be a version: it becomes part of file
-// names, of URLs, and of the image itself.
+// CheckVersion refuses what can not be a version, as the recipe does: it becomes
+// part of file names, of URLs, and of the image itself.
 func CheckVersion(version string) error {
 	if len(version) > 64 || !semver.MatchString(version) {
 		return fmt.Errorf("version %q: want MAJOR.MINOR.PATCH such as 1.2.3 or 1.2.3-rc.1, of at most 64 characters and without a leading v", version)

@@ -12,26 +12,25 @@ import (
 )
 
 func TestNamesFor(t *testing.T) {
-	got, err := NamesFor("lab", "1.2.3-rc.1")
-	if err != nil {
-		t.Fatal(err)
-	}
 	want := Names{
 		Base: "cubeos-lab-1.2.3-rc.1-arm64", Image: "cubeos-lab-1.2.3-rc.1-arm64.img", XZ: "cubeos-lab-1.2.3-rc.1-arm64.img.xz",
 		Checksum: "cubeos-lab-1.2.3-rc.1-arm64.img.xz.sha256", BlockMap: "cubeos-lab-1.2.3-rc.1-arm64.img.bmap", Manifest: "cubeos-lab-1.2.3-rc.1-arm64.manifest.json",
 	}
+	got := NamesFor("cubeos-lab", "1.2.3-rc.1")
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if got, err := NamesFor("pios", "1.2.3"); err != nil || got.In("/b").XZ != "/b/cubeos-1.2.3-arm64.img.xz" {
-		t.Error(got, err)
+	if like, err := namesLike(got.Image, "1.2.3-rc.1"); err != nil || like != got {
+		t.Errorf("the names that go with %s are %+v, %v", got.Image, like, err)
 	}
-	for _, bad := range []struct{ profile, version string }{
-		{"", "1.2.3"}, {"../x", "1.2.3"}, {"Lab", "1.2.3"}, {"pios", ""}, {"pios", "v1.2.3"}, {"pios", "1.2"}, {"pios", "1.2.3/x"},
-		{"pios", "1.2.3 x"}, {"pios", "1.2.3-"}, {"pios", "1.2.3-a..b"}, {"pios", "01.2.3"}, {"pios", "1.2.3\n"}, {"pios", "1.2.3-" + strings.Repeat("a", 70)},
+	if got := NamesFor("cubeos", "1.2.3").In("/b").XZ; got != "/b/cubeos-1.2.3-arm64.img.xz" {
+		t.Error(got)
+	}
+	for _, raw := range []string{
+		"", "cubeos-1.2.3-arm64", "cubeos-1.2.4-arm64.img", "-1.2.3-arm64.img", "../x-1.2.3-arm64.img", "a/x-1.2.3-arm64.img", "cubeos-1.2.3-arm64.img.xz",
 	} {
-		if _, err := NamesFor(bad.profile, bad.version); err == nil {
-			t.Errorf("%q passed", bad)
+		if got, err := namesLike(raw, "1.2.3"); err == nil {
+			t.Errorf("%q passed: %+v", raw, got)
 		}
 	}
 }
