@@ -10,8 +10,8 @@ import (
 // Under Packer a chroot has no resolver, starts the services of the packages
 // that are installed in it, and keeps what is written to /run, unless the
 // recipe says otherwise. The embedded engine says otherwise by itself: these
-// are the commands and the mount that come to the same, and so the only ones
-// that a recipe may have.
+// are the commands and the mount that come to the same, and so the ones that a
+// recipe has to have.
 func chrootSetup() [][]string {
 	return [][]string{
 		{"cp", "--remove-destination", "/etc/resolv.conf", "$MOUNTPOINT/etc/resolv.conf"},
@@ -20,7 +20,10 @@ func chrootSetup() [][]string {
 }
 
 func chrootMountSpec() spec {
-	return spec{known: map[string]cty.Type{"mount_type": cty.String, "source_path": cty.String, "destination_path": cty.String}}
+	return spec{
+		known:    map[string]cty.Type{"mount_type": cty.String, "source_path": cty.String, "destination_path": cty.String},
+		required: []string{"mount_type", "source_path", "destination_path"},
+	}
 }
 
 func (l *loader) checkChrootSetup(a attributes) {
@@ -41,9 +44,14 @@ func (l *loader) checkChrootSetup(a attributes) {
 	}
 }
 
-func (l *loader) checkChrootMount(b *hcl.Block, ctx *hcl.EvalContext) {
-	a, _ := l.decode(b, "a chroot mount", chrootMountSpec(), ctx)
-	if a.str("mount_type") != "tmpfs" || a.str("source_path") != "tmpfs" || a.str("destination_path") != "/run" {
-		l.problem(b.DefRange, "Not supported", "The embedded engine mounts nothing in the chroot but a tmpfs on /run, beside what the builder mounts by itself.")
+func (l *loader) checkChrootMounts(s *Source, blocks hcl.Blocks, ctx *hcl.EvalContext) {
+	if len(blocks) != 1 {
+		l.problem(s.Range, "Not supported", "The embedded engine mounts a tmpfs on /run in the chroot, so Packer has to be told to: \"additional_chroot_mounts\" is needed once, for that, and there are %d.", len(blocks))
+	}
+	for _, b := range blocks {
+		a, _ := l.decode(b, "a chroot mount", chrootMountSpec(), ctx)
+		l.oneOf(a, "mount_type", "tmpfs")
+		l.oneOf(a, "source_path", "tmpfs")
+		l.oneOf(a, "destination_path", "/run")
 	}
 }

@@ -44,12 +44,12 @@ func TestCheckFiles(t *testing.T) {
 		return got
 	}
 	want := []string{
-		"packer/all.pkr.hcl:82,14-30 scripts/one.sh: no such file or directory.",
-		"packer/all.pkr.hcl:96,15-68 packer/scripts/two.sh: no such file or directory.",
-		"packer/all.pkr.hcl:96,15-68 packer/scripts/nobody.sh: no such file or directory.",
-		"packer/all.pkr.hcl:102,19-40 packer/files/: no such file or directory.",
-		"packer/all.pkr.hcl:107,20-27 a.txt: no such file or directory.",
-		"packer/all.pkr.hcl:107,29-41 /abs/b.txt: no such file or directory.",
+		"packer/all.pkr.hcl:91,14-30 scripts/one.sh: no such file or directory.",
+		"packer/all.pkr.hcl:105,15-68 packer/scripts/two.sh: no such file or directory.",
+		"packer/all.pkr.hcl:105,15-68 packer/scripts/nobody.sh: no such file or directory.",
+		"packer/all.pkr.hcl:111,19-40 packer/files/: no such file or directory.",
+		"packer/all.pkr.hcl:116,20-27 a.txt: no such file or directory.",
+		"packer/all.pkr.hcl:116,29-41 /abs/b.txt: no such file or directory.",
 	}
 	if diff := cmp.Diff(want, problems()); diff != "" {
 		t.Errorf("missing files (-want +got):\n%s", diff)

@@ -178,7 +178,7 @@ func TestEvaluation(t *testing.T) {
 	for _, p := range r.Provisioners {
 		labels = append(labels, p.Label())
 	}
-	if diff := cmp.Diff([]string{"one", "two", "shell at line 98", "files to /", "files to /etc/"}, labels); diff != "" {
+	if diff := cmp.Diff([]string{"one", "two", "shell at line 107", "files to /", "files to /etc/"}, labels); diff != "" {
 		t.Errorf("labels (-want +got):\n%s", diff)
 	}
 }

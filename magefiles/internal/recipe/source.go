@@ -57,7 +57,7 @@ func sourceSpec() spec {
 		},
 		required: []string{
 			"file_urls", "file_checksum", "file_checksum_type", "file_target_extension", "image_build_method",
-			"image_path", "image_size", "image_chroot_env", "qemu_binary_source_path",
+			"image_path", "image_size", "image_setup_extra", "image_chroot_env", "qemu_binary_source_path",
 		},
 		unsupported: []string{
 			"file_checksum_url", "file_target_path", "file_tmp_dir_location", "image_mount_path",
@@ -106,16 +106,11 @@ func (l *loader) decodeSource(content *hcl.BodyContent) *Source {
 	l.checkSource(s, a)
 	l.checkBaseImage(s)
 	l.checkChrootSetup(a)
-	for _, b := range nested {
-		switch b.Type {
-		case "image_partitions": // all of them below
-		case "additional_chroot_mounts":
-			l.checkChrootMount(b, ctx)
-		default:
-			l.unsupported(b.DefRange, fmt.Sprintf("%q of the arm source", b.Type), "")
-		}
-	}
+	l.checkChrootMounts(s, nested.OfType("additional_chroot_mounts"), ctx)
 	l.decodePartitions(s, nested.OfType("image_partitions"), ctx)
+	for _, b := range nested.OfType("image_chroot_mounts") {
+		l.unsupported(b.DefRange, fmt.Sprintf("%q of the arm source", b.Type), "")
+	}
 	return s
 }
 

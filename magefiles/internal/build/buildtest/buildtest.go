@@ -35,6 +35,18 @@ const Partitions = `  image_partitions {
   }
 `
 
+// ChrootSetup is what a source block needs for Packer's chroot.
+const ChrootSetup = `  image_setup_extra = [
+    ["cp", "--remove-destination", "/etc/resolv.conf", "$MOUNTPOINT/etc/resolv.conf"],
+    ["sh", "-c", "printf '#!/bin/sh\\nexit 101\\n' >\"$0\" && chmod 755 \"$0\"", "$MOUNTPOINT/usr/sbin/policy-rc.d"],
+  ]
+  additional_chroot_mounts {
+    mount_type       = "tmpfs"
+    source_path      = "tmpfs"
+    destination_path = "/run"
+  }
+`
+
 // BaseImage makes an image in Raspberry Pi OS's layout, with the build
 // machine's own tools as its root file system.
 func BaseImage(t *testing.T) baseimage.Image {

@@ -129,7 +129,7 @@ source "arm" "test" {
   image_path            = "${path.cwd}/build/x.img"
   image_size            = "1G"
   image_type            = "dos"
-` + buildtest.Partitions + `  image_chroot_env             = ["PATH=/usr/sbin:/usr/bin"]
+` + buildtest.ChrootSetup + buildtest.Partitions + `  image_chroot_env             = ["PATH=/usr/sbin:/usr/bin"]
   qemu_binary_source_path      = "/usr/bin/qemu-aarch64-static"
   qemu_binary_destination_path = "/usr/bin/qemu-aarch64-static"
 }

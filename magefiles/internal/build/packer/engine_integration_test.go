@@ -49,16 +49,7 @@ source "arm" "test" {
   image_path            = "${path.root}/../build/packed.img"
   image_size            = "1G"
   image_type            = "dos"
-` + buildtest.Partitions + `  image_setup_extra = [
-    ["cp", "--remove-destination", "/etc/resolv.conf", "$MOUNTPOINT/etc/resolv.conf"],
-    ["sh", "-c", "printf '#!/bin/sh\\nexit 101\\n' >\"$0\" && chmod 755 \"$0\"", "$MOUNTPOINT/usr/sbin/policy-rc.d"],
-  ]
-  additional_chroot_mounts {
-    mount_type       = "tmpfs"
-    source_path      = "tmpfs"
-    destination_path = "/run"
-  }
-  image_chroot_env        = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
+` + buildtest.Partitions + buildtest.ChrootSetup + `  image_chroot_env        = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin"]
   qemu_binary_source_path = "/usr/bin/qemu-aarch64-static"
 }
 

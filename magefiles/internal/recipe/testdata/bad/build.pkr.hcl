@@ -9,6 +9,15 @@ source "arm" "x" {
   image_size              = "4G"
   image_chroot_env        = ["PATH=/bin"]
   qemu_binary_source_path = "/usr/bin/qemu-aarch64-static"
+  image_setup_extra = [
+    ["cp", "--remove-destination", "/etc/resolv.conf", "$MOUNTPOINT/etc/resolv.conf"],
+    ["sh", "-c", "printf '#!/bin/sh\\nexit 101\\n' >\"$0\" && chmod 755 \"$0\"", "$MOUNTPOINT/usr/sbin/policy-rc.d"],
+  ]
+  additional_chroot_mounts {
+    mount_type       = "tmpfs"
+    source_path      = "tmpfs"
+    destination_path = "/run"
+  }
   image_partitions {
     name         = "boot"
     type         = "c"

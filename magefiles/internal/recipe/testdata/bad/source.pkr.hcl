@@ -1,4 +1,4 @@
-source "arm" "x" { # want: The argument "qemu_binary_source_path" is required
+source "arm" "x" { # want: The argument "qemu_binary_source_path" is required | is needed once, for that, and there are 2
   file_urls                    = ["https://example.org/a", "https://example.org/b"] # want: has to name one file, not 2
   file_checksum                = "ACFF736CA7945E3B305F07CDA4ABDB870910E12634991DA69783611756E381B3" # want: 64 lower-case hexadecimal digits
   file_checksum_type           = "md5" # want: "file_checksum_type" has to be sha256 here, not "md5"
@@ -13,7 +13,17 @@ source "arm" "x" { # want: The argument "qemu_binary_source_path" is required
   image_setup_extra            = [["true"]] # want: "image_setup_extra" has to be
   qemu_binary_destination_path = "qemu" # want: has to be an absolute path, not "qemu"
   image_flavour                = "sweet" # want: An argument named "image_flavour" is not expected here
-  additional_chroot_mounts { # want: mounts nothing in the chroot but a tmpfs on /run
+  image_chroot_mounts { # want: "image_chroot_mounts" of the arm source
+  }
+  additional_chroot_mounts {
+    mount_type       = "bind" # want: "mount_type" has to be tmpfs here, not "bind"
+    source_path      = "/home" # want: "source_path" has to be tmpfs here, not "/home"
+    destination_path = "/run"
+  }
+  additional_chroot_mounts {
+    mount_type       = "tmpfs"
+    source_path      = "tmpfs"
+    destination_path = "/tmp" # want: "destination_path" has to be /run here, not "/tmp"
   }
   image_partitions {
     name                    = "boot"
