@@ -23,13 +23,10 @@ type dumpedSource struct {
 	FileURLs            []string        `json:"file_urls"`
 	FileChecksum        string          `json:"file_checksum"`
 	FileTargetExtension string          `json:"file_target_extension"`
-	FileUnarchiveCmd    []string        `json:"file_unarchive_cmd,omitempty"`
 	ImagePath           string          `json:"image_path"`
-	ImageSize           string          `json:"image_size"`
 	Partitions          []dumpPartition `json:"image_partitions"`
 	ChrootEnv           []string        `json:"image_chroot_env"`
-	QemuSource          string          `json:"qemu_binary_source_path"`
-	QemuDestination     string          `json:"qemu_binary_destination_path"`
+	PackerOnly          map[string]any  `json:"packer_only"`
 }
 
 type dumpPartition struct {
@@ -85,9 +82,13 @@ func (r *Recipe) dump() ([]byte, error) {
 		Source: dumpedSource{
 			Type: s.Type, Name: s.Name,
 			FileURLs: s.FileURLs, FileChecksum: s.FileChecksum, FileTargetExtension: s.FileTargetExtension,
-			FileUnarchiveCmd: s.FileUnarchiveCmd, ImagePath: rel(s.ImagePath), ImageSize: s.ImageSize,
-			ChrootEnv: s.ChrootEnv, QemuSource: s.QemuSource, QemuDestination: s.QemuDestination,
+			ImagePath: rel(s.ImagePath), ChrootEnv: s.ChrootEnv, PackerOnly: map[string]any{},
 		},
+	}
+	for name := range PackerOnly() {
+		if s.attrs.has(name) {
+			d.Source.PackerOnly[name] = ctyjson.SimpleJSONValue{Value: s.attrs.values[name].value}
+		}
 	}
 	for _, p := range s.Partitions {
 		d.Source.Partitions = append(d.Source.Partitions, dumpPartition{p.Name, p.Type, p.StartSector, p.Size, p.Filesystem, p.Mountpoint})

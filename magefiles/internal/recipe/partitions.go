@@ -13,7 +13,7 @@ import (
 type Partition struct {
 	Name        string
 	Type        string // the table's type byte in lower-case hex: "c", "83"
-	StartSector int64  // of SectorSize bytes
+	StartSector int64  // of sectorSize bytes
 	Size        string // "0" for all that is left
 	SizeBytes   int64
 	Filesystem  string
@@ -26,8 +26,8 @@ type Partition struct {
 // At is where the recipe says what the attribute is; see Source.At.
 func (p Partition) At(attribute string) hcl.Range { return p.attrs.origin(attribute) }
 
-// SectorSize is the unit of StartSector, in bytes.
-const SectorSize = 512
+// sectorSize is the unit of StartSector, in bytes.
+const sectorSize = 512
 
 // role is what a partition of the image is for.
 type role struct {
@@ -68,14 +68,14 @@ func (l *loader) decodePartitions(s *Source, blocks hcl.Blocks, ctx *hcl.EvalCon
 		if p.StartSector > 0 && p.StartSector < next {
 			l.problem(p.At("start_sector"), "Invalid partition", "The partition %q starts at sector %d, but the one before it ends at sector %d.", p.Name, p.StartSector, next-1)
 		}
-		next = p.StartSector + p.SizeBytes/SectorSize
+		next = p.StartSector + p.SizeBytes/sectorSize
 		s.Partitions = append(s.Partitions, p)
 	}
 	if len(blocks) < len(roles) {
 		l.problem(s.Range, "Invalid partitions", "The \"image_partitions\" have to describe the boot and the root partition of the base image.")
 	}
-	if s.ImageSizeBytes > 0 && next*SectorSize >= s.ImageSizeBytes {
-		l.problem(s.At("image_size"), "Invalid partitions", "The partitions need more than the image_size of %s.", s.ImageSize)
+	if size, err := parseSize(s.attrs.str("image_size")); err == nil && size > 0 && next*sectorSize >= size {
+		l.problem(s.At("image_size"), "Invalid partitions", "The partitions need more than the image_size of %s.", s.attrs.str("image_size"))
 	}
 }
 
@@ -104,8 +104,8 @@ func (l *loader) decodePartition(b *hcl.Block, as role, ctx *hcl.EvalContext) Pa
 		l.problem(a.at("size"), "Invalid partition", "The root partition takes all that is left of the image: its size has to be 0, not %q.", p.Size)
 	case !isRoot && size == 0:
 		l.problem(a.at("size"), "Invalid partition", "Only the root partition, the last one, can take all that is left (size 0).")
-	case size%SectorSize != 0:
-		l.problem(a.at("size"), "Invalid partition", "The size %q is no multiple of %d bytes.", p.Size, SectorSize)
+	case size%sectorSize != 0:
+		l.problem(a.at("size"), "Invalid partition", "The size %q is no multiple of %d bytes.", p.Size, sectorSize)
 	}
 	p.SizeBytes = size
 	return p

@@ -139,16 +139,12 @@ func TestEvaluation(t *testing.T) {
 		FileURLs:            []string{"https://example.org/all.img"},
 		FileChecksum:        "acff736ca7945e3b305f07cda4abdb870910e12634991da69783611756e381b3",
 		FileTargetExtension: "img",
-		FileUnarchiveCmd:    []string{"xz", "-d", "$ARCHIVE_PATH"},
 		ImagePath:           root + "/out/all.img",
-		ImageSize:           "2G", ImageSizeBytes: 2 << 30,
 		Partitions: []Partition{
 			{Name: "boot", Type: "c", StartSector: 2048, Size: "64M", SizeBytes: 64 << 20, Filesystem: "vfat", Mountpoint: "/boot/firmware"},
 			{Name: "root", Type: "83", StartSector: 133120, Size: "0", Filesystem: "ext4", Mountpoint: "/"},
 		},
-		ChrootEnv:       []string{"PATH=/bin", "TOKEN=speech-token"},
-		QemuSource:      "/usr/bin/qemu-aarch64-static",
-		QemuDestination: "/usr/bin/qemu-aarch64-static",
+		ChrootEnv: []string{"PATH=/bin", "TOKEN=speech-token"},
 	}
 	if diff := cmp.Diff(source, r.Source, ignore); diff != "" {
 		t.Errorf("source (-want +got):\n%s", diff)

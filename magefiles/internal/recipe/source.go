@@ -4,7 +4,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -19,16 +18,10 @@ type Source struct {
 	FileURLs            []string // of the base image
 	FileChecksum        string   // its SHA-256 in lower-case hex; "" only together with an empty URL
 	FileTargetExtension string   // "xz", or "img" for an image that is not packed
-	FileUnarchiveCmd    []string
 
-	ImagePath      string // absolute
-	ImageSize      string // as qemu-img takes it
-	ImageSizeBytes int64
-	Partitions     []Partition
-	ChrootEnv      []string // KEY=value of every command run in the chroot
-
-	QemuSource      string // the emulator on the build machine
-	QemuDestination string // and where the builder puts it in the chroot
+	ImagePath  string // absolute
+	Partitions []Partition
+	ChrootEnv  []string // KEY=value of every command run in the chroot
 
 	Range hcl.Range
 	attrs attributes
@@ -89,21 +82,12 @@ func (l *loader) decodeSource(content *hcl.BodyContent) *Source {
 	s.FileURLs = a.list("file_urls")
 	s.FileChecksum = a.str("file_checksum")
 	s.FileTargetExtension = strings.ToLower(a.str("file_target_extension"))
-	s.FileUnarchiveCmd = a.list("file_unarchive_cmd")
-	s.ImageSize = a.str("image_size")
-	if size, err := parseSize(s.ImageSize); err == nil {
-		s.ImageSizeBytes = size
-	}
 	if p := a.str("image_path"); p != "" {
 		s.ImagePath = l.abs(p)
 	}
 	s.ChrootEnv = a.list("image_chroot_env")
-	s.QemuSource = a.str("qemu_binary_source_path")
-	s.QemuDestination = s.QemuSource
-	if a.has("qemu_binary_destination_path") {
-		s.QemuDestination = a.str("qemu_binary_destination_path")
-	}
 	l.checkSource(s, a)
+	l.checkPackerOnly(s, a)
 	l.checkBaseImage(s)
 	l.checkChrootSetup(a)
 	l.checkChrootMounts(s, nested.OfType("additional_chroot_mounts"), ctx)
@@ -132,19 +116,8 @@ func (l *loader) checkSource(s *Source, a attributes) {
 	if s.FileChecksum != "" && !isSHA256(s.FileChecksum) {
 		l.problem(a.at("file_checksum"), "Invalid base image", "\"file_checksum\" has to be a SHA-256: 64 lower-case hexadecimal digits, not %q.", s.FileChecksum)
 	}
-	if s.BaseImage().Packed && len(s.FileUnarchiveCmd) == 0 && !a.unknown("file_unarchive_cmd") {
-		l.problem(a.at("file_unarchive_cmd"), "Invalid base image", "\"file_unarchive_cmd\" is missing: the builder can not unpack an .xz by itself.")
-	}
 	if a.has("image_path") && s.ImagePath == "" {
 		l.problem(a.at("image_path"), "Invalid image", "\"image_path\" is empty.")
-	}
-	if a.has("image_size") && s.ImageSizeBytes == 0 {
-		l.problem(a.at("image_size"), "Invalid image", "\"image_size\" has to be a size such as 8G, not %q.", s.ImageSize)
-	}
-	for _, name := range []string{"qemu_binary_source_path", "qemu_binary_destination_path"} {
-		if a.has(name) && !filepath.IsAbs(a.str(name)) {
-			l.problem(a.at(name), "Invalid emulator", "%q has to be an absolute path, not %q.", name, a.str(name))
-		}
 	}
 	for i, kv := range s.ChrootEnv {
 		l.checkEnv(a.atElement("image_chroot_env", i), kv)

@@ -4,6 +4,7 @@ source "arm" "x" { # want: The argument "qemu_binary_source_path" is required | 
   file_checksum_type           = "md5" # want: "file_checksum_type" has to be sha256 here, not "md5"
   file_checksum_url            = "https://example.org/sums" # want: "file_checksum_url" of the arm source
   file_target_extension        = "zip" # want: has to be xz or img here, not "zip"
+  file_unarchive_cmd           = ["tar", "$ARCHIVE"] # want: "$ARCHIVE_PATH" one of them | it knows $ARCHIVE_PATH and $TMP_DIR, not "$ARCHIVE"
   image_build_method           = "new" # want: has to be resize here
   image_type                   = "gpt" # want: has to be dos here
   image_path                   = "" # want: "image_path" is empty
