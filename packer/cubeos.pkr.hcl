@@ -252,9 +252,10 @@ variable "publishable" {
 
 variable "release_url_base" {
   type        = string
-  description = "URL of the directory the .img.xz of a release is downloaded from. {version} stands for the version."
+  description = "URL of the directory the .img.xz of a release is downloaded from. {version} stands for the version. Only a publishable profile has one."
+  default     = ""
   validation {
-    condition     = can(regex("^https://\\S+[^/]$", var.release_url_base))
+    condition     = can(regex("^(https://\\S+[^/])?$", var.release_url_base))
     error_message = "The base of release URLs must be an https:// URL without a slash at its end."
   }
 }
@@ -263,7 +264,7 @@ variable "imager_name" {
   type        = string
   description = "Name of the operating system in Raspberry Pi Imager's list."
   validation {
-    condition     = length(var.imager_name) > 0
+    condition     = length(trimspace(var.imager_name)) > 0
     error_message = "The name in Imager's list must not be empty."
   }
 }
@@ -272,7 +273,7 @@ variable "imager_description" {
   type        = string
   description = "One sentence below the name in Imager's list."
   validation {
-    condition     = length(var.imager_description) > 0
+    condition     = length(trimspace(var.imager_description)) > 0
     error_message = "The description in Imager's list must not be empty."
   }
 }
@@ -300,18 +301,18 @@ variable "imager_init_format" {
   description = "How Imager hands its settings to the first boot. It follows the base image: `cloudinit-rpi` from Raspberry Pi OS trixie of 2025-11 on."
   default     = "cloudinit-rpi"
   validation {
-    condition     = contains(["", "systemd", "cloudinit", "cloudinit-rpi", "rpi-preseed", "none"], var.imager_init_format)
-    error_message = "Imager knows the formats systemd, cloudinit, cloudinit-rpi, rpi-preseed, none and the empty one, and drops entries with any other."
+    condition     = contains(["systemd", "cloudinit", "cloudinit-rpi", "rpi-preseed", "none"], var.imager_init_format)
+    error_message = "Imager knows the formats systemd, cloudinit, cloudinit-rpi, rpi-preseed and none, and drops entries with any other."
   }
 }
 
 variable "imager_devices" {
   type        = list(string)
-  description = "Tags of the devices Imager offers the image for. `pi4` without -64bit would hide it."
+  description = "Tags of the devices Imager offers the image for: those that every image is checked for. `pi4` without -64bit would hide it."
   default     = ["pi5-64bit", "pi4-64bit"]
   validation {
-    condition     = length([for d in var.imager_devices : d if can(regex("^pi[0-9a-z-]*-64bit$", d))]) == length(var.imager_devices) && length(var.imager_devices) > 0
-    error_message = "The devices must be tags of 64-bit Raspberry Pis, as in pi5-64bit."
+    condition     = length(setintersection(["pi5-64bit", "pi4-64bit"], var.imager_devices)) == length(var.imager_devices) && length(var.imager_devices) > 0
+    error_message = "The devices must be pi5-64bit, pi4-64bit or both."
   }
 }
 

@@ -14,7 +14,6 @@ optional_services = ["registry"]
 wifi_country      = "US"
 
 publishable        = false
-release_url_base   = "https://lab.invalid/v{version}"
 imager_name        = "CubeOS lab, full (64-bit)"
 imager_description = "Lab build of CubeOS with stand-in services, the optional ones among them, for tests only."
 imager_icon        = "https://lab.invalid/icon.png"

@@ -13,7 +13,6 @@ container_source = "stand-ins"
 wifi_country     = "US"
 
 publishable        = false
-release_url_base   = "https://lab.invalid/v{version}"
 imager_name        = "CubeOS lab (64-bit)"
 imager_description = "Lab build of CubeOS with stand-in services, for tests only."
 imager_icon        = "https://lab.invalid/icon.png"

@@ -80,9 +80,6 @@ func (l *loader) checkBootstrap(s *Source) {
 	if img.Packed {
 		l.problem(s.At("file_target_extension"), summary, "A base image that is bootstrapped is no archive.")
 	}
-	if l.is("publishable", cty.True) {
-		l.problem(l.variables["publishable"].from, "Invalid value for variable", "An image made from a bootstrapped base image is for tests and can not be publishable.")
-	}
 }
 
 // isFileURL says whether s is an address that the build downloads from.
@@ -99,10 +96,4 @@ func isFileURL(s string) bool {
 	default:
 		return filepath.IsAbs(s)
 	}
-}
-
-// is says whether the variable is declared and has the value.
-func (l *loader) is(name string, value cty.Value) bool {
-	v, ok := l.variables[name]
-	return ok && v.value.IsWhollyKnown() && v.value.RawEquals(value)
 }

@@ -1,7 +1,9 @@
 package recipe
 
 import (
+	"encoding/json"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 
@@ -56,7 +58,13 @@ func TestOptions(t *testing.T) {
 			bad:  []string{"", "CubeOS", "cubeos-", "cubeos--lab", "cubeos-2", "a/b", ".."},
 			good: []string{"cubeos2-full"},
 		},
-		"version": {bad: badVersions(), good: goodVersions()},
+		"imager_devices": {
+			bad:  []string{`[]`, `["pi4"]`, `["pi3-64bit"]`, `["pi5-64bit", "pi5-64bit"]`, `"pi5-64bit"`},
+			good: []string{`["pi5-64bit"]`, `["pi4-64bit", "pi5-64bit"]`},
+		},
+		"imager_name":        {bad: []string{"", " "}, good: []string{"CubeOS"}},
+		"imager_description": {bad: []string{"", " "}, good: []string{"A server."}},
+		"version":            {bad: badVersions(), good: goodVersions()},
 	} {
 		for _, value := range values.bad {
 			if err := loadWith(name, value); err == nil || !strings.Contains(err.Error(), "<value given for var."+name+"> line 1") {
@@ -67,6 +75,41 @@ func TestOptions(t *testing.T) {
 			if err := loadWith(name, value); err != nil {
 				t.Errorf("%s = %q: %v", name, value, err)
 			}
+		}
+	}
+}
+
+// Imager's own schema says which formats there are. It has the empty one too,
+// with which Imager leaves an image out of its list.
+func TestInitFormatsAreTheSchemas(t *testing.T) {
+	content, err := os.ReadFile("../release/imagerlist/os-list-schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var schema struct {
+		Properties struct {
+			List struct {
+				Items struct {
+					AnyOf []struct {
+						Properties struct {
+							InitFormat struct{ Enum []string } `json:"init_format"`
+						}
+					}
+				}
+			} `json:"os_list"`
+		}
+	}
+	if err := json.Unmarshal(content, &schema); err != nil {
+		t.Fatal(err)
+	}
+	formats := schema.Properties.List.Items.AnyOf[0].Properties.InitFormat.Enum
+	if len(formats) < 5 {
+		t.Fatalf("the schema knows %q", formats)
+	}
+	for _, format := range append(formats, "cloud-init") {
+		err := loadWith("imager_init_format", format)
+		if good := format != "" && format != "cloud-init"; (err == nil) != good {
+			t.Errorf("%q: %v", format, err)
 		}
 	}
 }

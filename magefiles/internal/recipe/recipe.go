@@ -136,6 +136,7 @@ func (l *loader) load(template, varFile *hclsyntax.Body, o Options) *Recipe {
 	l.assignFromFile(varFile)
 	l.assignFromArguments(o.Vars)
 	l.validateVariables()
+	l.checkPublishing()
 	l.declareLocals(content)
 	l.checkReferences(template)
 	l.evaluateLocals()

@@ -280,3 +280,22 @@ func TestAProfileHasNamesOfItsOwn(t *testing.T) {
 		})
 	}
 }
+
+func TestPublishing(t *testing.T) {
+	for name, tt := range map[string]struct {
+		profile string
+		vars    map[string]string
+		want    string
+	}{
+		"a bootstrapped base image": {"lab", map[string]string{"publishable": "true"}, "made from a bootstrapped base image"},
+		"stand-ins":                 {"pios", map[string]string{"container_source": "stand-ins"}, "An image of stand-ins"},
+		"no address":                {"pios", map[string]string{"release_url_base": ""}, "set release_url_base"},
+		"an address for nothing":    {"lab", map[string]string{"release_url_base": "https://example.org/v{version}"}, "they have no address"},
+	} {
+		tt.vars["version"] = "1.2.3"
+		_, err := LoadProfile(repository, tt.profile, tt.vars)
+		if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), " line ") {
+			t.Errorf("%s: got %v, want %q with its line", name, err, tt.want)
+		}
+	}
+}

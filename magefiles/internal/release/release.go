@@ -59,6 +59,7 @@ func offerOf(r *recipe.Recipe) (offer, error) {
 			Description: v.String("imager_description"),
 			Icon:        v.String("imager_icon"),
 			Website:     v.String("imager_website"),
+			Devices:     v.Strings("imager_devices"),
 		},
 		baseURL: v.String("release_url_base"),
 	}

@@ -8,7 +8,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
@@ -18,10 +17,11 @@ import (
 type Listing struct {
 	Name        string // also what tells the entries of a list apart
 	Description string
-	Icon        string // URL
-	Website     string // URL; may be empty
-	URL         string // of the compressed image
-	BlockMapURL string // of its block map; empty if it is not published
+	Icon        string   // URL
+	Website     string   // URL; may be empty
+	URL         string   // of the compressed image
+	BlockMapURL string   // of its block map; empty if it is not published
+	Devices     []string // Imager's tags of the boards it is offered for
 }
 
 // Entry is an image in the list. All but its looks and addresses comes from
@@ -41,15 +41,6 @@ type Entry struct {
 	InitFormat          string   `json:"init_format"`
 	Architecture        string   `json:"architecture"`
 	Devices             []string `json:"devices"`
-}
-
-// devices are the tags of the boards the image runs on. Imager hides an entry
-// for pi4 alone, though its schema accepts it.
-func devices() []string { return []string{"pi5-64bit", "pi4-64bit"} }
-
-// initFormats are those with which Imager keeps an entry in the list.
-func initFormats() []string {
-	return []string{"systemd", "cloudinit", "cloudinit-rpi", "rpi-preseed", "none"}
 }
 
 // newEntry builds the entry of the image that m describes. released asks for
@@ -81,8 +72,12 @@ func newEntry(m artifact.Manifest, l Listing, released bool) (Entry, error) {
 			problems = append(problems, fmt.Errorf("%s: %w", u.what, err))
 		}
 	}
-	if !slices.Contains(initFormats(), m.BaseImage.InitFormat) {
-		problems = append(problems, fmt.Errorf("init_format %q: Imager knows %s", m.BaseImage.InitFormat, strings.Join(initFormats(), ", ")))
+	// The schema lets these pass, and Imager does not show such an entry.
+	if m.BaseImage.InitFormat == "" {
+		problems = append(problems, errors.New("the entry has no init_format"))
+	}
+	if len(l.Devices) == 0 {
+		problems = append(problems, errors.New("the entry has no devices"))
 	}
 	e := Entry{
 		Name:                l.Name,
@@ -98,7 +93,7 @@ func newEntry(m artifact.Manifest, l Listing, released bool) (Entry, error) {
 		ReleaseDate:         m.Created.UTC().Format("2006-01-02"),
 		InitFormat:          m.BaseImage.InitFormat,
 		Architecture:        "armv8",
-		Devices:             devices(),
+		Devices:             l.Devices,
 	}
 	return e, errors.Join(problems...)
 }
