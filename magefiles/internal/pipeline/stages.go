@@ -123,23 +123,40 @@ func (b *Build) Compress(ctx context.Context) error {
 	if err := b.Image(ctx); err != nil {
 		return err
 	}
-	raw, err := b.stages.Digest("image", b.Names.Image)
+	img, err := b.Base(ctx)
+	if err != nil {
+		return err
+	}
+	inputs, err := b.compressInputs(img)
 	if err != nil {
 		return err
 	}
 	return b.stages.Do(ctx, stage.Stage{
-		Name: "compress",
-		Inputs: map[string]string{
-			"raw image": raw,
-			"level":     fmt.Sprint(b.Level),
-			"commit":    b.Revision.Commit,
-		},
+		Name:    "compress",
+		Inputs:  inputs,
 		Outputs: []string{b.Names.XZ, b.Names.Checksum, b.Names.BlockMap, b.Names.Manifest},
-		Run:     b.compress,
+		Run:     func(ctx context.Context) error { return b.compress(ctx, img) },
 	})
 }
 
-func (b *Build) compress(ctx context.Context) error {
+// compressInputs is what the compressed image is made from, and all that the
+// build manifest says beside that.
+func (b *Build) compressInputs(img baseimage.Image) (map[string]string, error) {
+	raw, rawErr := b.stages.Digest("image", b.Names.Image)
+	containers, containersErr := stage.FileDigest(b.savedLock())
+	digest, digestErr := b.Recipe.Digest()
+	return map[string]string{
+		"raw image":        raw,
+		"level":            fmt.Sprint(b.Level),
+		"commit":           b.Revision.Commit,
+		"uncommitted":      fmt.Sprint(b.Revision.Dirty),
+		"base image":       img.SHA256,
+		"container images": containers,
+		"recipe":           digest,
+	}, errors.Join(rawErr, containersErr, digestErr)
+}
+
+func (b *Build) compress(ctx context.Context, img baseimage.Image) error {
 	info, err := os.Stat(b.Names.Image)
 	if err != nil {
 		return err
@@ -163,18 +180,24 @@ func (b *Build) compress(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := b.manifest(ctx, result)
+	locked, err := containerimage.ReadLock(b.savedLock())
+	if err != nil {
+		return err
+	}
+	table, err := b.partitionTable(ctx)
+	if err != nil {
+		return err
+	}
+	manifest, err := b.manifest(img, locked, table, result)
 	if err != nil {
 		return err
 	}
 	return manifest.Write(b.Names.Manifest)
 }
 
-func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.Manifest, error) {
-	img, err := b.Base(ctx)
-	if err != nil {
-		return artifact.Manifest{}, err
-	}
+// manifest is the build manifest of an image made from the base image and the
+// container images.
+func (b *Build) manifest(img baseimage.Image, containers []containerimage.Locked, table artifact.PartitionTable, result artifact.Result) (artifact.Manifest, error) {
 	url := b.Recipe.Source.BaseImage().URL
 	switch {
 	case url == "":
@@ -183,14 +206,6 @@ func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.
 		url = "file://" + url
 	}
 	recipeDigest, err := b.Recipe.Digest()
-	if err != nil {
-		return artifact.Manifest{}, err
-	}
-	locked, err := containerimage.ReadLock(b.savedLock())
-	if err != nil {
-		return artifact.Manifest{}, err
-	}
-	table, err := b.partitionTable(ctx)
 	if err != nil {
 		return artifact.Manifest{}, err
 	}
@@ -209,7 +224,7 @@ func (b *Build) manifest(ctx context.Context, result artifact.Result) (artifact.
 		Compressed:      result.XZ,
 		BlockMap:        result.BlockMap,
 	}
-	for _, l := range locked {
+	for _, l := range containers {
 		m.ContainerImages = append(m.ContainerImages, artifact.ContainerImage{Name: l.Name, Reference: l.Reference, Digest: l.Digest})
 	}
 	return m, m.Validate()
