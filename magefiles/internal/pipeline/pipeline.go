@@ -186,7 +186,7 @@ func (b *Build) load() error {
 		initFormat:      v.String("imager_init_format"),
 	}
 	b.Names = b.values.names.In(b.Dir)
-	b.Services, err = profileServices(b.Root, v, b.values.standIns)
+	b.Services, err = profileServices(b.Root, r, b.values.standIns)
 	return errors.Join(v.Err(), err, r.CheckFiles(b.values.containerImages), checkPaths(r, b.Names), embedded.CheckRefresh(r, b.Refresh), b.checkBuilder())
 }
 

@@ -69,8 +69,7 @@ func (c checkout) services(profile string) (services.List, error) {
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	v := r.Variables()
-	return profileServices(c.root, v, v.String("container_source") == "stand-ins")
+	return profileServices(c.root, r, r.Variables().String("container_source") == "stand-ins")
 }
 
 func appends(text string) func(string) string {
@@ -141,7 +140,7 @@ func TestServicesAreRefusedWithTheRecipe(t *testing.T) {
 	b.Root, b.Refresh = c.root, "nosuch-provisioner"
 	err := b.load()
 	for _, want := range []string{
-		"packer/lab-full.pkrvars.hcl:13,21-", `"nosuch" is no optional service`, `"pihole" is no optional service`,
+		"on packer/lab-full.pkrvars.hcl line 13", `"nosuch" is no optional service`, `"pihole" is no optional service`,
 		"skopeo/images.txt:13: nginx is no service", "skopeo/images.txt: it has no line `npm REFERENCE`",
 		"nosuch-provisioner",
 	} {

@@ -28,7 +28,7 @@ func (b *Build) MakesBaseImage() bool { return b.values.kind == "bootstrap" }
 // Base brings the base image into the cache.
 func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 	if b.MakesBaseImage() {
-		debian, dir := baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror}, b.Cache.BaseImages()
+		debian, dir := b.debian(), b.Cache.BaseImages()
 		if b.Refresh == embedded.RefreshBase && !b.refreshedBase {
 			if err := baseimage.Forget(ctx, debian, dir, b.Log); err != nil {
 				return baseimage.Image{}, err
@@ -44,6 +44,12 @@ func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 		return img, fmt.Errorf("%w\nthe recipe names it at %s and pins it at %s", err, source.At("file_urls"), source.At("file_checksum"))
 	}
 	return img, nil
+}
+
+// debian is where the base image, if it is made here, and the native programs
+// come from.
+func (b *Build) debian() baseimage.Debian {
+	return baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror}
 }
 
 // Image makes build/NAME.img: the container images, the base image, and the

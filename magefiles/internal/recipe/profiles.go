@@ -54,7 +54,7 @@ func (r *Recipe) checkProfile(dir, profile string) error {
 	var problems []Problem
 	if name != profile {
 		problems = append(problems, Problem{
-			At:      r.variables["profile"].from,
+			At:      r.VariableAt("profile"),
 			Summary: "Another profile",
 			Detail:  fmt.Sprintf("The profile is %q, but the name of its var-file says %q.", name, profile),
 		})
@@ -73,7 +73,7 @@ func (r *Recipe) checkProfile(dir, profile string) error {
 		}
 		if otherImage == image {
 			problems = append(problems, Problem{
-				At:      r.variables["image_name"].from,
+				At:      r.VariableAt("image_name"),
 				Summary: "Two profiles of one image name",
 				Detail:  fmt.Sprintf("The images of the profile %q are called %q, too: the one would replace the other.", other, image),
 			})

@@ -35,23 +35,28 @@ func TestProfilesGolden(t *testing.T) {
 			if err := r.Dump(&got); err != nil {
 				t.Fatal(err)
 			}
-			golden := filepath.Join("testdata/golden", profile+".json")
-			if *update {
-				if err := os.WriteFile(golden, got.Bytes(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(golden)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), got.String()); diff != "" {
-				t.Errorf("`go test -update` accepts this (-want +got):\n%s", diff)
-			}
+			compare(t, filepath.Join("testdata/golden", profile+".json"), got.String())
 			if err := r.CheckFiles("docker-images/" + profile); err != nil {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// compare compares with a file, or writes it with -update.
+func compare(t *testing.T, golden, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("`go test -update` accepts this (-want +got):\n%s", diff)
 	}
 }
 

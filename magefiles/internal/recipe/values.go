@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/hashicorp/hcl/v2"
 	"github.com/zclconf/go-cty/cty"
 	"github.com/zclconf/go-cty/cty/convert"
 	"github.com/zclconf/go-cty/cty/gocty"
@@ -18,6 +19,15 @@ type Values struct {
 
 // Variables returns a reader of the recipe's variables.
 func (r *Recipe) Variables() *Values { return &Values{recipe: r} }
+
+// VariableAt is where the value of a variable is written: in the var-file, or
+// else where its default is declared.
+func (r *Recipe) VariableAt(name string) hcl.Range {
+	if v, ok := r.variables[name]; ok {
+		return v.from
+	}
+	return hcl.Range{}
+}
 
 // Err reports every variable asked for that is not declared, is null or has
 // another type.
@@ -35,15 +45,6 @@ func (v *Values) Bool(name string) bool { return read[bool](v, name, cty.Bool) }
 // Strings returns a variable that is a list of strings.
 func (v *Values) Strings(name string) []string {
 	return read[[]string](v, name, cty.List(cty.String))
-}
-
-// From says where the value of a variable is written, file and line first.
-func (v *Values) From(name string) string {
-	decl, ok := v.recipe.variables[name]
-	if !ok {
-		return name
-	}
-	return decl.from.String()
 }
 
 func read[T any](v *Values, name string, typ cty.Type) T {

@@ -21,28 +21,53 @@ func Run(ctx context.Context, b *pipeline.Build, o proof.BootOptions) error {
 	if err := b.Publishable(); err != nil {
 		return err
 	}
-	offer, err := offerOf(b.Recipe)
-	if err != nil {
+	if _, err := offerOf(b.Recipe); err != nil {
 		return err
 	}
 	if err := proof.Boot(ctx, b, o); err != nil {
 		return err
 	}
-	return offer.list(ctx, b)
+	return listVerified(ctx, b)
 }
 
 // Imager makes the compressed image and puts it into the list that Raspberry
-// Pi Imager reads: rpi-imager.json, or for what is never released
-// build/rpi-imager.json, with an address on this machine.
+// Pi Imager reads.
 func Imager(ctx context.Context, b *pipeline.Build) error {
-	offer, err := offerOf(b.Recipe)
-	if err != nil {
+	if _, err := offerOf(b.Recipe); err != nil {
 		return err
 	}
 	if err := b.Compress(ctx); err != nil {
 		return err
 	}
-	return offer.list(ctx, b)
+	return listVerified(ctx, b)
+}
+
+// listVerified lists the compressed image if it is what its build manifest says.
+func listVerified(ctx context.Context, b *pipeline.Build) error {
+	manifest, err := artifact.Verify(ctx, b.Names.Manifest, b.Log)
+	if err != nil {
+		return err
+	}
+	if manifest.Publishable {
+		if err := artifact.CheckAssets(artifact.GitHubAssetLimit, b.Names.XZ, b.Names.BlockMap); err != nil {
+			return err
+		}
+	}
+	return List(b, manifest)
+}
+
+// List puts the image that the manifest describes into the list that Raspberry
+// Pi Imager reads: rpi-imager.json, or for what is never released
+// build/rpi-imager.json, with an address on this machine.
+func List(b *pipeline.Build, manifest artifact.Manifest) error {
+	o, err := offerOf(b.Recipe)
+	if err != nil {
+		return err
+	}
+	if manifest.Publishable {
+		return o.release(b, manifest)
+	}
+	return o.trial(b, manifest)
 }
 
 // offer is what the recipe says about offering an image for download.
@@ -66,18 +91,8 @@ func offerOf(r *recipe.Recipe) (offer, error) {
 	return o, v.Err()
 }
 
-// list puts the compressed image into the list.
-func (o offer) list(ctx context.Context, b *pipeline.Build) error {
-	manifest, err := artifact.Verify(ctx, b.Names.Manifest, b.Log)
-	if err != nil {
-		return err
-	}
-	if !manifest.Publishable {
-		return o.trial(b, manifest)
-	}
-	if err := artifact.CheckAssets(artifact.GitHubAssetLimit, b.Names.XZ, b.Names.BlockMap); err != nil {
-		return err
-	}
+// release lists the image for everybody.
+func (o offer) release(b *pipeline.Build, manifest artifact.Manifest) (err error) {
 	base := strings.ReplaceAll(o.baseURL, "{version}", b.Version)
 	if o.URL, err = imagerlist.DownloadURL(base, manifest.Compressed.Name); err != nil {
 		return err
