@@ -3,6 +3,7 @@ package workspace
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 )
 
 func TestReadRevision(t *testing.T) {
+	apart(t)
 	w := Workspace{Root: t.TempDir()}
 	if _, err := w.ReadRevision(t.Context()); err == nil {
 		t.Error("a directory that is no checkout has a revision")
@@ -33,6 +35,20 @@ echo a >file; git add file; git commit -qm first`
 		}
 		if got, err := w.ReadRevision(t.Context()); err != nil || got.Dirty != change.dirty {
 			t.Errorf("with another %s: got %+v, %v", change.file, got, err)
+		}
+	}
+}
+
+// apart keeps git from working on another repository than the one in the
+// directory it is started in, as it is told to in a hook or by rebase --exec.
+func apart(t *testing.T) {
+	t.Helper()
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "GIT_") {
+			t.Setenv(name, "") // puts it back in the end
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
 }

@@ -58,6 +58,7 @@ func TestVersionFromDescribe(t *testing.T) {
 }
 
 func TestVersionFromGit(t *testing.T) {
+	apart(t)
 	dir := t.TempDir()
 	git := func(args ...string) {
 		t.Helper()
@@ -87,5 +88,19 @@ func TestVersionFromGit(t *testing.T) {
 	version(`^2\.0\.1-dev\.1\+g[0-9a-f]{12}$`)
 	if got, err := VersionFromGit(t.Context(), t.TempDir()); err == nil || !strings.Contains(err.Error(), "-version=") {
 		t.Errorf("outside of a repository: %q, %v", got, err)
+	}
+}
+
+// apart keeps git from working on another repository than the one in the
+// directory it is started in, as it is told to in a hook or by rebase --exec.
+func apart(t *testing.T) {
+	t.Helper()
+	for _, kv := range os.Environ() {
+		if name, _, _ := strings.Cut(kv, "="); strings.HasPrefix(name, "GIT_") {
+			t.Setenv(name, "") // puts it back in the end
+			if err := os.Unsetenv(name); err != nil {
+				t.Fatal(err)
+			}
+		}
 	}
 }
