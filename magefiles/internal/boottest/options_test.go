@@ -53,17 +53,17 @@ func TestJobsFitTheMachine(t *testing.T) {
 
 func TestLockAndSweep(t *testing.T) {
 	dir := t.TempDir()
-	unlock, err := lock(dir)
+	unlock, err := lockWorkDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := lock(dir); err == nil || !strings.Contains(err.Error(), "another boot proof") {
+	if _, err := lockWorkDir(dir); err == nil || !strings.Contains(err.Error(), "another boot proof") {
 		t.Errorf("a second proof got %v", err)
 	}
 	if err := unlock(); err != nil {
 		t.Fatal(err)
 	}
-	if unlock, err = lock(dir); err != nil {
+	if unlock, err = lockWorkDir(dir); err != nil {
 		t.Fatal(err)
 	}
 	defer func() { _ = unlock() }()

@@ -1,6 +1,6 @@
 // Package boottest puts artifacts through scenarios on throw-away devices in
-// QEMU. Package scenarios says what has to be true, package machine runs a
-// device, package media makes its card from an artifact.
+// QEMU. Package scenario says what has to be true, package machine runs a
+// device, package card makes its card from an artifact.
 package boottest
 
 import (
@@ -15,20 +15,21 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
-	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/machine"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
-// Directories in Options.WorkDir. Devices refer to images and to each other by
-// relative paths, so all are at the same depth.
+// What is in Options.WorkDir. Devices refer to images and to each other by
+// relative paths, so all directories are at the same depth.
 const (
 	rawDir       = "raw"
 	machinesDir  = "machines"
 	snapshotsDir = "snapshots"
+	lockFile     = "lock"
 )
 
 // Run puts an artifact through scenarios. The report is there also when one
@@ -39,7 +40,7 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("the boot proof cannot start:\n%w", err)
 	}
-	unlock, err := lock(o.WorkDir)
+	unlock, err := lockWorkDir(o.WorkDir)
 	if err != nil {
 		return nil, err
 	}
@@ -308,18 +309,12 @@ func (s *session) reopen(ctx context.Context, d *device, m *machine.Machine) str
 		process.Quote([]string{d.keyPath}), port, d.user)
 }
 
-func lock(dir string) (unlock func() error, err error) {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return nil, err
+func lockWorkDir(dir string) (unlock func() error, err error) {
+	unlock, err = lock.Try(filepath.Join(dir, lockFile), lock.Exclusive)
+	if errors.Is(err, lock.ErrHeld) {
+		return nil, fmt.Errorf("another boot proof runs in %s: wait for it, or use another directory", dir)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return nil, errors.Join(fmt.Errorf("another boot proof runs in %s: wait for it, or use another directory", dir), f.Close())
-	}
-	return f.Close, nil
+	return unlock, err
 }
 
 // sweep removes what the last run left: its evidence, the devices that failed,
@@ -332,7 +327,7 @@ func sweep(dir string, rep *progress.Reporter) error {
 	var errs []error
 	for _, e := range entries {
 		switch e.Name() {
-		case "lock", rawDir, snapshotsDir:
+		case lockFile, rawDir, snapshotsDir:
 			continue
 		case machinesDir:
 			if left, err := os.ReadDir(filepath.Join(dir, machinesDir)); err == nil && len(left) > 0 {

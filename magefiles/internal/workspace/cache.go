@@ -8,8 +8,8 @@ import (
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // DefaultLimit is what the rootfs layers of a few recipes on both profiles
@@ -37,7 +37,7 @@ func (c Cache) Packages() string { return filepath.Join(string(c), "packages") }
 func (c Cache) lockFile() string { return filepath.Join(string(c), "lock") }
 
 func (c Cache) share(ctx context.Context, log *progress.Reporter) (unlock func() error, err error) {
-	return stage.LockShared(ctx, c.lockFile(), log)
+	return lock.Acquire(ctx, c.lockFile(), lock.Shared, log)
 }
 
 // VerifyLayers reads every rootfs layer and drops those that are not what was

@@ -12,7 +12,7 @@ import (
 
 	"github.com/docker/go-units"
 
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 )
 
 // Kind is a part of what builds leave behind.
@@ -51,21 +51,21 @@ func (k Kind) dirs(w Workspace) []string {
 // what was freed. Of the cache it touches only what builds put there.
 func (w Workspace) Clean(ctx context.Context, kinds []Kind) (err error) {
 	if slices.Contains(kinds, Builds) {
-		unlock, err := stage.Lock(ctx, w.LockFile(), w.Log)
+		unlock, err := lock.Acquire(ctx, w.LockFile(), lock.Exclusive, w.Log)
 		if err != nil {
 			return fmt.Errorf("waiting for the build in this checkout: %w", err)
 		}
 		defer unlock()
 	}
 	if slices.ContainsFunc(kinds, func(k Kind) bool { return k != Builds }) {
-		lock := w.Cache.lockFile()
-		unlock, lockErr := stage.Lock(ctx, lock, w.Log)
+		lockFile := w.Cache.lockFile()
+		unlock, lockErr := lock.Acquire(ctx, lockFile, lock.Exclusive, w.Log)
 		if lockErr != nil {
 			return fmt.Errorf("waiting for the builds that use the cache: %w", lockErr)
 		}
 		defer unlock()
 		// Who waits for a lock whose file is gone takes a new one.
-		defer func() { err = errors.Join(err, os.Remove(lock), removeEmpty(string(w.Cache))) }()
+		defer func() { err = errors.Join(err, os.Remove(lockFile), removeEmpty(string(w.Cache))) }()
 	}
 	var problems []error
 	for _, k := range kinds {

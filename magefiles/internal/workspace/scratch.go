@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 )
 
 // Scratch is an empty directory in the cache for builds that are made only to be
@@ -32,7 +32,7 @@ func (s Scratch) lockFile() string { return s.Dir + ".lock" }
 func (w Workspace) OpenScratch(ctx context.Context, name string) (Scratch, error) {
 	s := w.Cache.scratch(name)
 	var err error
-	if s.unlock, err = stage.Lock(ctx, s.lockFile(), w.Log); err != nil {
+	if s.unlock, err = lock.Acquire(ctx, s.lockFile(), lock.Exclusive, w.Log); err != nil {
 		return s, err
 	}
 	if err := os.RemoveAll(s.Dir); err != nil { // of a run that was killed
@@ -57,8 +57,8 @@ func (w Workspace) sweepScratch() error {
 			continue
 		}
 		var err error
-		s.unlock, err = stage.TryLock(s.lockFile())
-		if errors.Is(err, stage.ErrLocked) {
+		s.unlock, err = lock.Try(s.lockFile(), lock.Exclusive)
+		if errors.Is(err, lock.ErrHeld) {
 			continue // it is in use
 		}
 		if err != nil {

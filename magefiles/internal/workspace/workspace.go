@@ -11,8 +11,8 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 // Workspace is the directories that the builds of a checkout use.
@@ -31,7 +31,7 @@ func (w Workspace) LockFile() string { return filepath.Join(w.BuildDir(), "lock"
 // Lock takes BuildDir for the caller alone, and the cache together with all that
 // build. The order is the same everywhere, so that nobody waits in a circle.
 func (w Workspace) Lock(ctx context.Context) (unlock func() error, err error) {
-	unlockBuild, err := stage.Lock(ctx, w.LockFile(), w.Log)
+	unlockBuild, err := lock.Acquire(ctx, w.LockFile(), lock.Exclusive, w.Log)
 	if err != nil {
 		return nil, err
 	}

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/build/buildtest"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
 const builderName = "localhost/builder:1"
@@ -282,7 +282,7 @@ func buildOnly(w *fixture) error {
 	}
 	e := w.engine()
 	e.Log = progress.New(os.Stderr)
-	if _, err := stage.Lock(context.Background(), e.Lock, nil); err != nil {
+	if _, err := lock.Acquire(context.Background(), e.Lock, lock.Exclusive, nil); err != nil {
 		return err
 	}
 	return e.Build(context.Background(), job)

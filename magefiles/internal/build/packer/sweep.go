@@ -8,13 +8,14 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/filters"
 	"github.com/docker/docker/api/types/mount"
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 )
 
 // Labels of what a build makes in a daemon. Together they say what a later
@@ -93,16 +94,15 @@ func (e Engine) sweep(ctx context.Context, docker *client.Client, dir string) er
 // stale reports whether the build that has these labels runs no longer: its
 // lock can be had, or is the caller's own.
 func (e Engine) stale(labels map[string]string) bool {
-	lock := labels[lockLabel]
-	if lock == e.Lock {
+	lockFile := labels[lockLabel]
+	if lockFile == e.Lock {
 		return true
 	}
-	f, err := os.Open(lock)
+	unlock, err := lock.TryExisting(lockFile, lock.Shared)
 	if err != nil {
-		return lock != "" && errors.Is(err, fs.ErrNotExist)
+		return lockFile != "" && errors.Is(err, fs.ErrNotExist)
 	}
-	defer f.Close()
-	return syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) == nil
+	return unlock() == nil
 }
 
 func (e Engine) leftover(ctx context.Context, docker *client.Client, c container.Summary) (leftover, error) {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/docker/go-units"
 
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 )
 
 const layerPrefix = "layer-"
@@ -85,10 +85,10 @@ func (s *Store) Sweep() error {
 }
 
 // removeLock removes the lock file of a build that was killed. Nobody can be
-// left with a lock on a removed file: see stage.Lock.
+// left with a lock on a removed file: see lock.Acquire.
 func removeLock(path string) error {
-	unlock, err := stage.TryLock(path)
-	if errors.Is(err, stage.ErrLocked) {
+	unlock, err := lock.Try(path, lock.Exclusive)
+	if errors.Is(err, lock.ErrHeld) {
 		return nil
 	}
 	if err != nil {
@@ -99,8 +99,8 @@ func removeLock(path string) error {
 
 // collect removes a directory that no key names, if nobody holds it.
 func (s *Store) collect(dir string) (removed bool, err error) {
-	release, err := stage.HoldDir(dir, true)
-	if errors.Is(err, stage.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
+	release, err := lock.TryExisting(dir, lock.Exclusive)
+	if errors.Is(err, lock.ErrHeld) || errors.Is(err, fs.ErrNotExist) {
 		return false, nil
 	}
 	if err != nil {
@@ -162,20 +162,20 @@ func summary(names []string) string {
 // evict removes a finished layer if nobody makes or holds it. Its name goes
 // first, so that what is half removed never looks finished.
 func (s *Store) evict(l finished) (gone bool, err error) {
-	lock := filepath.Join(s.keysDir(), l.Key+".lock")
-	unlock, err := stage.TryLock(lock)
-	if errors.Is(err, stage.ErrLocked) {
+	lockFile := filepath.Join(s.keysDir(), l.Key+".lock")
+	unlock, err := lock.Try(lockFile, lock.Exclusive)
+	if errors.Is(err, lock.ErrHeld) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	defer func() { err = errors.Join(err, os.Remove(lock), unlock()) }()
+	defer func() { err = errors.Join(err, os.Remove(lockFile), unlock()) }()
 	if s.named(l.Key) != l.dir {
 		return false, nil
 	}
-	release, err := stage.HoldDir(l.dir, true)
-	if errors.Is(err, stage.ErrLocked) {
+	release, err := lock.TryExisting(l.dir, lock.Exclusive)
+	if errors.Is(err, lock.ErrHeld) {
 		return false, nil
 	}
 	if errors.Is(err, fs.ErrNotExist) {
@@ -214,16 +214,16 @@ func (s *Store) Verify(ctx context.Context) (files int, dropped []string, err er
 }
 
 func (s *Store) verify(ctx context.Context, l finished) (what string, err error) {
-	lock := filepath.Join(s.keysDir(), l.Key+".lock")
-	unlock, err := stage.Lock(ctx, lock, s.Log)
+	lockFile := filepath.Join(s.keysDir(), l.Key+".lock")
+	unlock, err := lock.Acquire(ctx, lockFile, lock.Exclusive, s.Log)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, os.Remove(lock), unlock()) }()
+	defer func() { err = errors.Join(err, os.Remove(lockFile), unlock()) }()
 	if s.named(l.Key) != l.dir {
 		return "", nil
 	}
-	release, err := stage.HoldDir(l.dir, false)
+	release, err := lock.TryExisting(l.dir, lock.Shared)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Sprintf("layer %.12s: it is gone", l.Key), s.forget(l.Key)
 	}

@@ -14,8 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
@@ -123,12 +123,12 @@ func (s *Store) Layer(ctx context.Context, key string, fill func(context.Context
 	if dir != "" || err != nil {
 		return treeIn(dir), err
 	}
-	lock := filepath.Join(s.keysDir(), key+".lock")
-	unlock, err := stage.Lock(ctx, lock, s.Log)
+	lockFile := filepath.Join(s.keysDir(), key+".lock")
+	unlock, err := lock.Acquire(ctx, lockFile, lock.Exclusive, s.Log)
 	if err != nil {
 		return "", err
 	}
-	defer func() { err = errors.Join(err, os.Remove(lock), unlock()) }()
+	defer func() { err = errors.Join(err, os.Remove(lockFile), unlock()) }()
 	if now := s.named(key); now != before { // another build has made it meanwhile
 		if dir, err = s.use(ctx, key, now); dir != "" || err != nil {
 			return treeIn(dir), err
@@ -170,8 +170,8 @@ func (s *Store) use(ctx context.Context, key, dir string) (string, error) {
 	if dir == "" || s.rebuild {
 		return "", nil
 	}
-	release, err := stage.HoldDir(dir, false)
-	if errors.Is(err, stage.ErrLocked) || errors.Is(err, fs.ErrNotExist) {
+	release, err := lock.TryExisting(dir, lock.Shared)
+	if errors.Is(err, lock.ErrHeld) || errors.Is(err, fs.ErrNotExist) {
 		return "", nil // it is being removed
 	}
 	if err != nil {
@@ -296,11 +296,11 @@ func (s *Store) newDir() (dir string, release func() error, err error) {
 		if dir, err = os.MkdirTemp(s.Dir, layerPrefix); err != nil {
 			return "", nil, err
 		}
-		release, err = stage.HoldDir(dir, false)
+		release, err = lock.TryExisting(dir, lock.Shared)
 		if err == nil {
 			return dir, release, os.Chmod(dir, 0o755)
 		}
-		if !errors.Is(err, stage.ErrLocked) && !errors.Is(err, fs.ErrNotExist) {
+		if !errors.Is(err, lock.ErrHeld) && !errors.Is(err, fs.ErrNotExist) {
 			return "", nil, err
 		}
 	}

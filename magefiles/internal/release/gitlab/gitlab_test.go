@@ -57,7 +57,7 @@ func TestPlan(t *testing.T) {
 
 // The pipeline only names jobs: what they do is in this repository's program.
 func TestPipelineCallsMageOnly(t *testing.T) {
-	content, err := os.ReadFile("../../../.gitlab-ci.yml")
+	content, err := os.ReadFile("../../../../.gitlab-ci.yml")
 	if err != nil {
 		t.Fatal(err)
 	}

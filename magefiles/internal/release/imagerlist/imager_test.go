@@ -203,7 +203,7 @@ func TestDownloadURL(t *testing.T) {
 }
 
 func TestRepositorysListIsValid(t *testing.T) {
-	content, err := os.ReadFile("../../../rpi-imager.json")
+	content, err := os.ReadFile("../../../../rpi-imager.json")
 	if err != nil {
 		t.Fatal(err)
 	}

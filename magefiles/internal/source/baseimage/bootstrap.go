@@ -23,6 +23,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/native"
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
@@ -71,7 +72,7 @@ func Bootstrap(ctx context.Context, from Debian, with Tools, cacheDir string, lo
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return Image{}, fmt.Errorf("preparing the cache of base images: %w", err)
 	}
-	unlock, err := stage.Lock(ctx, path+".lock", log)
+	unlock, err := lock.Acquire(ctx, path+".lock", lock.Exclusive, log)
 	if err != nil {
 		return Image{}, err
 	}
@@ -103,7 +104,7 @@ func Bootstrap(ctx context.Context, from Debian, with Tools, cacheDir string, lo
 // Forget makes the next Bootstrap make the image again.
 func Forget(ctx context.Context, from Debian, cacheDir string, log *progress.Reporter) error {
 	path := from.path(cacheDir)
-	unlock, err := stage.Lock(ctx, path+".lock", log)
+	unlock, err := lock.Acquire(ctx, path+".lock", lock.Exclusive, log)
 	if err != nil {
 		return err
 	}

@@ -20,8 +20,8 @@ import (
 
 	"github.com/docker/go-units"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
@@ -52,7 +52,7 @@ func Download(ctx context.Context, url, sum string, packed bool, cacheDir string
 	if err := os.MkdirAll(cacheDir, 0o755); err != nil {
 		return img, fmt.Errorf("preparing the download cache: %w", err)
 	}
-	unlock, err := stage.Lock(ctx, img.Path+".lock", log)
+	unlock, err := lock.Acquire(ctx, img.Path+".lock", lock.Exclusive, log)
 	if err != nil {
 		return img, err
 	}

@@ -9,10 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"syscall"
-	"time"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 )
 
 // blobs is a directory of blobs named by their sha256 that any number of
@@ -24,6 +24,9 @@ type blobs struct {
 }
 
 func (b blobs) path(h v1.Hash) string { return filepath.Join(b.dir, h.Algorithm, h.Hex) }
+
+// partial is the file that blob h is written to by whoever holds a lock on it.
+func (b blobs) partial(h v1.Hash) string { return b.path(h) + ".partial" }
 
 // have reports whether the blob is there and its content is what its name
 // says. A damaged one is removed.
@@ -56,7 +59,7 @@ func (b blobs) add(ctx context.Context, h v1.Hash, write func(io.Writer) error) 
 	if h.Algorithm != "sha256" {
 		return fmt.Errorf("blob %s: only sha256 is supported", h)
 	}
-	partial, err := b.lock(ctx, h)
+	partial, err := lock.Open(ctx, b.partial(h))
 	if err != nil {
 		return fmt.Errorf("locking blob %s: %w", h, err)
 	}
@@ -92,45 +95,6 @@ func (e *mismatchError) Error() string {
 	return fmt.Sprintf("blob %s came with the content of sha256:%s", e.want, e.got)
 }
 
-const lockPoll = 100 * time.Millisecond
-
-// lock opens the file that blob h is written to and holds an exclusive lock on
-// it, which the kernel lifts when this process ends in whatever way.
-func (b blobs) lock(ctx context.Context, h v1.Hash) (*os.File, error) {
-	if err := os.MkdirAll(filepath.Dir(b.path(h)), 0o755); err != nil {
-		return nil, err
-	}
-	for {
-		f, err := os.OpenFile(b.path(h)+".partial", os.O_RDWR|os.O_CREATE, 0o644)
-		if err != nil {
-			return nil, err
-		}
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil && isNamed(f) {
-			return f, nil
-		}
-		// Held by another build, or it finished and the name is gone since.
-		f.Close()
-		if err != nil && !errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		case <-time.After(lockPoll):
-		}
-	}
-}
-
-func isNamed(f *os.File) bool {
-	opened, err := f.Stat()
-	if err != nil {
-		return false
-	}
-	named, err := os.Stat(f.Name())
-	return err == nil && os.SameFile(opened, named)
-}
-
 // sweep removes what killed builds left half written.
 func (b blobs) sweep() error {
 	left, err := filepath.Glob(filepath.Join(b.dir, "*", "*.partial"))
@@ -139,16 +103,16 @@ func (b blobs) sweep() error {
 	}
 	var problems []error
 	for _, path := range left {
-		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		unlock, err := lock.TryExisting(path, lock.Exclusive)
+		if errors.Is(err, lock.ErrHeld) || errors.Is(err, os.ErrNotExist) {
+			continue // being written, or finished or swept meanwhile
+		}
+		if err == nil {
+			err = errors.Join(os.Remove(path), unlock())
+		}
 		if err != nil {
-			continue // finished or swept meanwhile
+			problems = append(problems, fmt.Errorf("sweeping the blob cache: %w", err))
 		}
-		if syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil && isNamed(f) {
-			if err := os.Remove(path); err != nil {
-				problems = append(problems, fmt.Errorf("sweeping the blob cache: %w", err))
-			}
-		}
-		f.Close()
 	}
 	return errors.Join(problems...)
 }

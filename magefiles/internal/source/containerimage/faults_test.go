@@ -15,6 +15,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 )
 
 // isLayer reports whether r asks for one of img's layers.
@@ -289,7 +291,7 @@ func TestBlobsOfManyBuildsAtOnce(t *testing.T) {
 
 func TestSweepTakesOnlyWhatNobodyWrites(t *testing.T) {
 	b := blobs{t.TempDir()}
-	held, err := b.lock(t.Context(), v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)})
+	held, err := lock.Open(t.Context(), b.partial(v1.Hash{Algorithm: "sha256", Hex: strings.Repeat("a", 64)}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,12 +4,9 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -152,103 +149,4 @@ func TestTreeDigest(t *testing.T) {
 			t.Errorf("%s: the digest did not change", name)
 		}
 	}
-}
-
-func TestLockWaitsForTheHolder(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	unlock, err := Lock(t.Context(), path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
-	defer cancel()
-	var log bytes.Buffer
-	if _, err := Lock(ctx, path, progress.New(&log)); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("got %v, want to wait for the holder", err)
-	}
-	if !strings.Contains(log.String(), "waiting for process") {
-		t.Errorf("nobody was told about the wait: %q", log.String())
-	}
-	if err := unlock(); err != nil {
-		t.Fatal(err)
-	}
-	again, err := Lock(t.Context(), path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	again()
-}
-
-func TestWhoWaitedForARemovedLockTakesANewOne(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	var alone atomic.Int32
-	var waiting sync.WaitGroup
-	for range 8 {
-		waiting.Go(func() {
-			for range 50 {
-				unlock, err := Lock(t.Context(), path, nil)
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				if alone.Add(1) != 1 {
-					t.Error("two have the lock")
-				}
-				alone.Add(-1)
-				if err := errors.Join(os.Remove(path), unlock()); err != nil {
-					t.Error(err)
-				}
-			}
-		})
-	}
-	waiting.Wait()
-}
-
-func TestSharedLocksExcludeOnlyWhoWantsItAlone(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "lock")
-	first, err := LockShared(t.Context(), path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	second, err := LockShared(t.Context(), path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, unlock := range []func() error{first, second} {
-		if _, err := TryLock(path); !errors.Is(err, ErrLocked) {
-			t.Errorf("got %v, want ErrLocked", err)
-		}
-		if err := unlock(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	unlock, err := TryLock(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	unlock()
-}
-
-func TestHoldDir(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "dir")
-	if _, err := HoldDir(dir, false); !errors.Is(err, fs.ErrNotExist) {
-		t.Errorf("got %v for what is not there", err)
-	}
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	release, err := HoldDir(dir, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := HoldDir(dir, true); !errors.Is(err, ErrLocked) {
-		t.Errorf("got %v, want ErrLocked", err)
-	}
-	if err := release(); err != nil {
-		t.Fatal(err)
-	}
-	if release, err = HoldDir(dir, true); err != nil {
-		t.Fatal(err)
-	}
-	release()
 }
