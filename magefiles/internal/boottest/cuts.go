@@ -84,7 +84,7 @@ const (
 // record boots a device until the console shows what ends it, keeping its disk
 // every few seconds.
 func (s *session) record(ctx context.Context, d *device, cuts *PowerCuts) (_ []moment, err error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("the console did not show %q within %s", cuts.Until, s.o.Timeout))
+	ctx, cancel := context.WithTimeoutCause(ctx, lifeBound, fmt.Errorf("the console did not show %q within %s", cuts.Until, lifeBound))
 	defer cancel()
 	m, err := d.start(ctx)
 	if err != nil {

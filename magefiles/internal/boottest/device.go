@@ -1,6 +1,7 @@
 package boottest
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
@@ -75,7 +76,7 @@ func (s *session) flashed(ctx context.Context, sc Scenario) (_ *device, err erro
 		return nil, err
 	}
 	d := &device{
-		keyPath: filepath.Join(dir, keyFile), user: orDefault(sc.Device.User, user), booted: boot.From,
+		keyPath: filepath.Join(dir, keyFile), user: cmp.Or(sc.Device.User, user), booted: boot.From,
 		size:     cardSize(sc.Device, s.image.Size),
 		evidence: filepath.Join(s.o.WorkDir, sc.Name),
 	}
@@ -97,10 +98,10 @@ func (s *session) flashed(ctx context.Context, sc Scenario) (_ *device, err erro
 		return nil, err
 	}
 	d.spec = machine.Spec{
-		Name: user, Dir: dir, Board: sc.Device.Board, Accel: machine.DetectAccel(), CPUs: s.o.CPUs,
-		MemoryMiB: orDefault(sc.Device.MemoryMiB, s.o.MemoryMiB),
+		Name: user, Dir: dir, Board: sc.Device.Board, Accel: machine.DetectAccel(), CPUs: cpus,
+		MemoryMiB: cmp.Or(sc.Device.MemoryMiB, memoryMiB),
 		Kernel:    boot.Kernel, Initrd: boot.Initrd, Cmdline: cmdline(boot.CmdlineWith(files), sc.Device), Disk: diskFile,
-		Forwards: forwards(s.o.Services), Online: s.o.Online, Unplugged: sc.Device.Unplugged,
+		Forwards: forwards(s.o.Services), Unplugged: sc.Device.Unplugged,
 		Clock: sc.Device.Clock, Watchdog: sc.Device.Watchdog, Capture: captureFor(sc.Name),
 	}
 	if sc.Device.Board == machine.Pi4 {
@@ -209,11 +210,8 @@ func (d *device) start(ctx context.Context) (*machine.Machine, error) {
 
 func (d *device) describe() string {
 	network, board := "no internet", "virt"
-	switch {
-	case d.spec.Board == machine.Pi4:
+	if d.spec.Board == machine.Pi4 {
 		network, board = "no network", string(d.spec.Board)
-	case d.spec.Online:
-		network = "network of the host"
 	}
 	return fmt.Sprintf("QEMU %s (%s), %d CPUs, %d MiB memory, %d MiB disk, %s; booted: %s",
 		board, d.spec.Accel, d.spec.CPUs, d.spec.MemoryMiB, d.size>>20, network, d.booted)

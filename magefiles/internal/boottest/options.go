@@ -1,6 +1,7 @@
 package boottest
 
 import (
+	"cmp"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -17,16 +18,17 @@ import (
 )
 
 const (
-	defaultMemoryMiB = 2048
-	defaultCPUs      = 2
-	defaultTimeout   = 90 * time.Minute
+	memoryMiB = 2048
+	cpus      = 2
+	// lifeBound is how long one device may take to go through a scenario.
+	lifeBound = 90 * time.Minute
 	// roomToGrow is what the device has beyond the image, as an SD card would.
 	roomToGrow = 4 << 30
 	// qemuMiB is what QEMU needs beyond the guest's memory, translated code above all.
 	qemuMiB = 1536
 )
 
-// Options say what to boot and on what. Zero values mean what the comments say.
+// Options say what to boot and how it has to be.
 type Options struct {
 	Artifact card.Artifact
 	// InitFormat is how Raspberry Pi Imager is told to hand its settings over.
@@ -39,25 +41,14 @@ type Options struct {
 	Scenarios []Scenario
 	// Origin is the scenario with the phase that makes the device which others
 	// start from. It is played as far as needed if it is not among Scenarios.
-	Origin    Scenario
-	Jobs      int           // machines at once: as many as processors and memory allow
-	MemoryMiB int           // 2048
-	CPUs      int           // 2
-	Timeout   time.Duration // of one device's life: 90 minutes
-	// Online lets the guest reach the internet. A device has to come up without
-	// it, so it runs without it.
-	Online   bool
+	Origin   Scenario
+	Jobs     int                // machines at once; 0: as many as processors and memory allow
 	Reporter *progress.Reporter // nil shows nothing
 }
 
 // withDefaults fills in what is zero and reports everything that is wrong.
 func (o Options) withDefaults() (Options, error) {
-	o.MemoryMiB = orDefault(o.MemoryMiB, defaultMemoryMiB)
-	o.CPUs = orDefault(o.CPUs, defaultCPUs)
-	o.Jobs = orDefault(o.Jobs, jobs(o.CPUs, o.MemoryMiB))
-	if o.Timeout == 0 {
-		o.Timeout = defaultTimeout
-	}
+	o.Jobs = cmp.Or(o.Jobs, jobs(cpus, memoryMiB))
 	var errs []error
 	if len(o.Scenarios) == 0 {
 		errs = append(errs, errors.New("no scenario was given"))
@@ -92,7 +83,7 @@ func jobs(guestCPUs, guestMiB int) int {
 	n := runtime.NumCPU() / guestCPUs
 	var info unix.Sysinfo_t
 	if unix.Sysinfo(&info) == nil {
-		free := int((uint64(info.Freeram) + uint64(info.Bufferram)) * uint64(info.Unit) >> 20)
+		free := int((info.Freeram + info.Bufferram) * uint64(info.Unit) >> 20)
 		n = min(n, free/(guestMiB+qemuMiB))
 	}
 	return max(n, 1)
@@ -107,11 +98,4 @@ func cardSize(d Device, raw int64) int64 {
 		return raw
 	}
 	return d.CardSize
-}
-
-func orDefault[T comparable](v, d T) T {
-	if v == *new(T) {
-		return d
-	}
-	return v
 }

@@ -205,7 +205,7 @@ func (s *session) device(ctx context.Context, sc Scenario) (*device, error) {
 // live starts a device and takes it through phases. A device that has passed is
 // removed; one that has not is kept as it is, for people.
 func (s *session) live(ctx context.Context, d *device, phases []Phase, out *Outcome) {
-	bounded, cancel := context.WithTimeoutCause(ctx, s.o.Timeout, fmt.Errorf("not done within %s", s.o.Timeout))
+	bounded, cancel := context.WithTimeoutCause(ctx, lifeBound, fmt.Errorf("not done within %s", lifeBound))
 	defer cancel()
 	began := time.Now()
 	// The machine outlives the bound, so that it can still be asked why.

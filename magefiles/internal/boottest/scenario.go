@@ -54,7 +54,7 @@ const OwnSize = -1
 type Device struct {
 	Board     machine.Board
 	CardSize  int64 // bytes; 0: the image rounded up to whole GiB, and 4 GiB more
-	MemoryMiB int   // 0: Options.MemoryMiB
+	MemoryMiB int   // 0: 2048
 	NoRadio   bool
 	Unplugged bool   // eth0 has no carrier until SetLink gives it one
 	Clock     string // what the real-time clock shows, as in 1970-01-01T00:00:00; "" is now

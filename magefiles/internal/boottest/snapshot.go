@@ -38,7 +38,7 @@ type snapshot struct {
 func (s *session) fingerprint(ctx context.Context) (string, error) {
 	version, err := process.Output(ctx, "qemu-system-aarch64", "--version")
 	usual := machine.Argv(machine.Spec{
-		Accel: machine.DetectAccel(), CPUs: s.o.CPUs, MemoryMiB: s.o.MemoryMiB, Online: s.o.Online,
+		Accel: machine.DetectAccel(), CPUs: cpus, MemoryMiB: memoryMiB,
 		Kernel: "kernel", Initrd: "initrd", Cmdline: cmdline("", Device{}), Disk: diskFile, Forwards: forwards(s.o.Services),
 	})
 	return strings.Join([]string{s.o.Artifact.RawSHA256, version, process.Quote(usual)}, "\n"), err

@@ -84,10 +84,7 @@ type Spec struct {
 	// DeviceTree is a file for a Board whose device tree QEMU does not make itself.
 	DeviceTree string
 	Disk       string // qcow2, "" for none
-	// DiskCache is QEMU's cache mode of the disk; "" means unsafe, which ignores
-	// the guest's flushes: right for a device that is thrown away.
-	DiskCache string
-	Forwards  []Forward
+	Forwards   []Forward
 	// Capture is a file that gets all that eth0 sends and receives, as pcap; "" for
 	// none.
 	Capture string
@@ -98,9 +95,6 @@ type Spec struct {
 	// Memory is a file that Freeze wrote: the machine goes on from there instead
 	// of booting. Hardware and disk have to be those of that moment.
 	Memory string
-	// Online lets the guest reach what this host reaches. Without it only the
-	// forwarded ports work, so a guest that needs the internet shows it.
-	Online bool
 }
 
 // Forward is a port of the guest that is reachable at 127.0.0.1:Host.
@@ -149,12 +143,10 @@ func common(s Spec) []string {
 	}
 	argv = append(argv, "-append", s.Cmdline)
 	if s.Disk != "" {
-		cache := s.DiskCache
-		if cache == "" {
-			cache = "unsafe"
-		}
+		// The cache mode ignores the guest's flushes: right for a device that is
+		// thrown away.
 		argv = append(argv,
-			"-drive", "if=none,id=disk,file="+s.Disk+",format=qcow2,discard=unmap,cache="+cache,
+			"-drive", "if=none,id=disk,file="+s.Disk+",format=qcow2,discard=unmap,cache=unsafe",
 			"-device", storage(s)+",drive=disk",
 		)
 	}
@@ -190,11 +182,10 @@ func storage(s Spec) string {
 }
 
 func network(s Spec) []string {
+	// Restricted, only the forwarded ports work: a guest that needs the internet
+	// shows it.
 	var netdev strings.Builder
-	netdev.WriteString("user,id=net")
-	if !s.Online {
-		netdev.WriteString(",restrict=on")
-	}
+	netdev.WriteString("user,id=net,restrict=on")
 	for _, f := range s.Forwards {
 		fmt.Fprintf(&netdev, ",hostfwd=%s:127.0.0.1:%d-:%d", f.Proto, f.Host, f.Guest)
 	}

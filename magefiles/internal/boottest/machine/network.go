@@ -100,19 +100,20 @@ func staysOpen(ctx context.Context, addr string, patience time.Duration) (bool, 
 // a name, and says where it asked from.
 //
 // QEMU's user network drops all UDP of a guest that is kept off the internet,
-// answers to a forwarded port too (udp_input of libslirp). Such a guest is asked
-// over UDP from inside, at the address that the outside would reach.
+// answers to a forwarded port too (udp_input of libslirp). So it is asked over
+// UDP from inside, at the address that the outside would reach.
 func (m *Machine) LookupA(ctx context.Context, proto, name string) (found []string, where string, err error) {
 	query := new(dns.Msg)
 	query.SetQuestion(dns.Fqdn(name), dns.TypeA)
 	ctx, cancel := context.WithTimeout(ctx, request)
 	defer cancel()
 	var reply *dns.Msg
-	if where = "from outside"; proto == "udp" && !m.Spec.Online {
+	if proto == "udp" {
 		where = "from inside"
 		reply, err = m.exchangeInside(ctx, query)
 	} else {
-		reply, err = m.exchange(ctx, proto, query)
+		where = "from outside"
+		reply, err = m.exchange(ctx, query)
 	}
 	if err != nil {
 		return nil, where, fmt.Errorf("asking the guest's DNS (%s) for %s: %w", proto, name, err)
@@ -128,12 +129,12 @@ func (m *Machine) LookupA(ctx context.Context, proto, name string) (found []stri
 	return found, where, nil
 }
 
-func (m *Machine) exchange(ctx context.Context, proto string, query *dns.Msg) (*dns.Msg, error) {
-	addr, err := m.Addr(proto, 53)
+func (m *Machine) exchange(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
+	addr, err := m.Addr("tcp", 53)
 	if err != nil {
 		return nil, err
 	}
-	client := dns.Client{Net: proto, Timeout: request / 4}
+	client := dns.Client{Net: "tcp", Timeout: request / 4}
 	reply, _, err := client.ExchangeContext(ctx, query, addr)
 	return reply, err
 }

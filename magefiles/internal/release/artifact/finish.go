@@ -17,11 +17,10 @@ import (
 
 // FinishOptions say what to finish and how.
 type FinishOptions struct {
-	Raw     string // the raw image, a sparse file
-	Dir     string // where the finished files go
-	Names   Names  // what they are called
-	Level   int    // of xz, 0 to 9
-	Threads int    // of xz, 0 for as many as there are cores
+	Raw   string // the raw image, a sparse file
+	Dir   string // where the finished files go
+	Names Names  // what they are called
+	Level int    // of xz, 0 to 9
 	// Zeros are parts of the image that a block map must not leave out though
 	// the raw file has holes there: parts that have to *be* zero on the card,
 	// such as a FAT, where whatever the card held before would do harm.
@@ -110,9 +109,6 @@ func (o FinishOptions) check() error {
 	if o.Level < 0 || o.Level > 9 {
 		problems = append(problems, fmt.Errorf("compression level %d: want 0 to 9", o.Level))
 	}
-	if o.Threads < 0 {
-		problems = append(problems, fmt.Errorf("%d compression threads: want 0 or more", o.Threads))
-	}
 	if o.Names.Base == "" || o.Names != namesOf(filepath.Base(o.Names.Base)) {
 		problems = append(problems, fmt.Errorf("names of the finished files: %+v: want those of NamesFor", o.Names))
 	}
@@ -132,7 +128,7 @@ func (o FinishOptions) compress(ctx context.Context, raw io.ReaderAt, size int64
 	pipe, feed := io.Pipe()
 	xz := make(chan error, 1)
 	go func() {
-		err := process.Cmd{Argv: xzArgv(o.Level, o.Threads), Stdin: pipe, Stdout: out}.Run(ctx)
+		err := process.Cmd{Argv: xzArgv(o.Level), Stdin: pipe, Stdout: out}.Run(ctx)
 		pipe.CloseWithError(errXZEnded)
 		xz <- err
 	}()
@@ -162,6 +158,6 @@ func (o FinishOptions) compress(ctx context.Context, raw io.ReaderAt, size int64
 
 var errXZEnded = errors.New("xz ended before it had read everything")
 
-func xzArgv(level, threads int) []string {
-	return []string{"xz", "--compress", "--stdout", "--format=xz", "--check=crc64", "--threads=" + strconv.Itoa(threads), "-" + strconv.Itoa(level)}
+func xzArgv(level int) []string {
+	return []string{"xz", "--compress", "--stdout", "--format=xz", "--check=crc64", "--threads=0", "-" + strconv.Itoa(level)}
 }

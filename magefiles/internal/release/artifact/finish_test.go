@@ -79,8 +79,8 @@ func TestBlockRanges(t *testing.T) {
 }
 
 func TestXZArgv(t *testing.T) {
-	want := []string{"xz", "--compress", "--stdout", "--format=xz", "--check=crc64", "--threads=2", "-9"}
-	if diff := cmp.Diff(want, xzArgv(9, 2)); diff != "" {
+	want := []string{"xz", "--compress", "--stdout", "--format=xz", "--check=crc64", "--threads=0", "-9"}
+	if diff := cmp.Diff(want, xzArgv(9)); diff != "" {
 		t.Error(diff)
 	}
 }
@@ -91,7 +91,7 @@ func TestFinishRefuses(t *testing.T) {
 		change func(*FinishOptions)
 		want   []string
 	}{
-		"all bad options at once": {func(o *FinishOptions) { o.Level, o.Threads, o.Names.XZ, o.Dir = 10, -1, "../x", "/no/such" }, []string{"level 10", "-1 compression", "../x", "/no/such"}},
+		"all bad options at once": {func(o *FinishOptions) { o.Level, o.Names.XZ, o.Dir = 10, "../x", "/no/such" }, []string{"level 10", "../x", "/no/such"}},
 		"a missing image":         {func(o *FinishOptions) { o.Raw = "/no/such" }, []string{"/no/such"}},
 		"a broken sector":         {func(o *FinishOptions) { o.Raw = sparseImage(t, mib+1) }, []string{"512"}},
 		"an empty image":          {func(o *FinishOptions) { o.Raw = sparseImage(t, 0) }, []string{"0 bytes"}},

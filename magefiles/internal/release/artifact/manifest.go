@@ -19,21 +19,20 @@ const SchemaVersion = 1
 // Manifest is the build manifest: everything there is to know about one build.
 // Whatever is published about it is derived from this alone.
 type Manifest struct {
-	SchemaVersion   int               `json:"schema_version"`
-	Version         string            `json:"version"`
-	Profile         string            `json:"profile"`
-	Publishable     bool              `json:"publishable"`
-	Commit          string            `json:"commit"`            // of this repository
-	SourceDateEpoch int64             `json:"source_date_epoch"` // seconds, the time all files of the image carry
-	Created         time.Time         `json:"created"`
-	BaseImage       BaseImage         `json:"base_image"`
-	RecipeDigest    string            `json:"recipe_digest"`
-	ContainerImages []ContainerImage  `json:"container_images"`
-	PartitionTable  PartitionTable    `json:"partition_table"`
-	RawImage        File              `json:"raw_image"`
-	Compressed      File              `json:"compressed_image"`
-	BlockMap        File              `json:"block_map"`
-	Tools           map[string]string `json:"tools,omitempty"` // versions, by program
+	SchemaVersion   int              `json:"schema_version"`
+	Version         string           `json:"version"`
+	Profile         string           `json:"profile"`
+	Publishable     bool             `json:"publishable"`
+	Commit          string           `json:"commit"`            // of this repository
+	SourceDateEpoch int64            `json:"source_date_epoch"` // seconds, the time all files of the image carry
+	Created         time.Time        `json:"created"`
+	BaseImage       BaseImage        `json:"base_image"`
+	RecipeDigest    string           `json:"recipe_digest"`
+	ContainerImages []ContainerImage `json:"container_images"`
+	PartitionTable  PartitionTable   `json:"partition_table"`
+	RawImage        File             `json:"raw_image"`
+	Compressed      File             `json:"compressed_image"`
+	BlockMap        File             `json:"block_map"`
 }
 
 // BaseImage is what the image was made from.

@@ -24,7 +24,6 @@ func manifestFor(r Result) Manifest {
 			{Number: 2, Type: "83", FileSystem: "ext4", Label: "rootfs", UUID: "7d5b8f5e-8b6f-4a6e-8b1e-4d1f1e0b9c11", Start: 2 * mib, Size: 2 * mib},
 		}},
 		RawImage: r.Raw, Compressed: r.XZ, BlockMap: r.BlockMap,
-		Tools: map[string]string{"xz": "5.4.1"},
 	}
 }
 

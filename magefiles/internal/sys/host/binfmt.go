@@ -17,20 +17,10 @@ import (
 )
 
 const (
-	binfmtDir  = "/proc/sys/fs/binfmt_misc"
-	handler    = "qemu-aarch64"
-	onTheHost  = "this container may not change how its host runs programs: run `go tool mage binfmt` on the host, or start the container with --privileged"
-	mendBinfmt = "`go tool mage binfmt` sets up the handler that runs arm64 programs"
+	binfmtDir = "/proc/sys/fs/binfmt_misc"
+	handler   = "qemu-aarch64"
+	onTheHost = "this container may not change how its host runs programs: run `go tool mage binfmt` on the host, or start the container with --privileged"
 )
-
-// CheckARM64 proves that this machine executes arm64 programs, in a chroot too
-// where it runs as root. It changes nothing.
-func CheckARM64(ctx context.Context) error {
-	if err := proveARM64(ctx); err != nil {
-		return fmt.Errorf("%w\n%s", err, mendBinfmt)
-	}
-	return nil
-}
 
 // SetUpARM64 makes this machine execute arm64 programs, also in a chroot that
 // does not hold the emulator, and proves it. A handler that does this already

@@ -2,7 +2,9 @@ package host
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -19,7 +21,6 @@ type Needs struct {
 	Kernel bool             // namespaces, overlayfs, loop devices and ext4
 	Root   bool             // has to run as root now; without it, being able to become root is enough
 	Disk   map[string]int64 // bytes that have to be free, by directory; directories on one disk add up
-	Memory int64            // bytes that have to be available
 }
 
 // Problem is one thing that keeps the machine from doing what is needed.
@@ -31,7 +32,7 @@ type Problem struct {
 
 // Report is everything that is missing.
 type Report struct {
-	Distribution Distribution
+	Distribution string // the ID in /etc/os-release
 	Problems     []Problem
 	// Unchecked lists the checks that could not be made yet, and why.
 	Unchecked []string
@@ -50,11 +51,6 @@ func (r Report) Packages() []string {
 	}
 	slices.Sort(names)
 	return slices.Compact(names)
-}
-
-// Unmended returns the problems that no package mends.
-func (r Report) Unmended() []Problem {
-	return slices.DeleteFunc(slices.Clone(r.Problems), func(p Problem) bool { return p.Package != "" })
 }
 
 // String lists all problems, one a line, with what mends each.
@@ -105,12 +101,11 @@ type machine struct {
 	lookPath func(string) (string, error)
 	sudo     bool
 	free     func(dir string) (disk uint64, bytes int64, err error)
-	memory   func() (int64, error)
 	probe    func(ctx context.Context) []Problem
 }
 
 func this() machine {
-	m := machine{root: "/", euid: os.Geteuid(), lookPath: lookPath, free: freeSpace, memory: availableMemory, probe: probeKernel}
+	m := machine{root: "/", euid: os.Geteuid(), lookPath: lookPath, free: freeSpace, probe: probeKernel}
 	_, err := lookPath("sudo")
 	m.sudo = err == nil
 	return m
@@ -119,13 +114,13 @@ func this() machine {
 func (m machine) check(ctx context.Context, n Needs) (Report, error) {
 	var r Report
 	if f, err := os.Open(filepath.Join(m.root, "etc/os-release")); err == nil {
-		r.Distribution, err = ParseOSRelease(f)
+		r.Distribution, err = distribution(f)
 		f.Close()
 		if err != nil {
 			return r, fmt.Errorf("reading /etc/os-release: %w", err)
 		}
 	}
-	r.Problems = m.missing(Requirements(), n.Groups, r.Distribution)
+	r.Problems = m.missing(n.Groups)
 	if err := m.checkRoot(ctx, n, &r); err != nil {
 		return r, err
 	}
@@ -135,9 +130,9 @@ func (m machine) check(ctx context.Context, n Needs) (Report, error) {
 	return r, nil
 }
 
-func (m machine) missing(list []Requirement, groups []Group, d Distribution) []Problem {
+func (m machine) missing(groups []Group) []Problem {
 	var problems []Problem
-	for _, req := range list {
+	for _, req := range Requirements() {
 		wanted := slices.ContainsFunc(req.Groups, func(g Group) bool { return slices.Contains(groups, g) })
 		if wanted && !m.has(req) {
 			problems = append(problems, Problem{
@@ -190,7 +185,7 @@ func (m machine) checkSpace(n Needs, r *Report) error {
 	}
 	disks := map[uint64]*disk{}
 	var order []*disk
-	for _, dir := range sortedKeys(n.Disk) {
+	for _, dir := range slices.Sorted(maps.Keys(n.Disk)) {
 		id, free, err := m.free(dir)
 		if err != nil {
 			return err
@@ -211,19 +206,6 @@ func (m machine) checkSpace(n Needs, r *Report) error {
 			})
 		}
 	}
-	if n.Memory == 0 {
-		return nil
-	}
-	available, err := m.memory()
-	if err != nil {
-		return err
-	}
-	if available < n.Memory {
-		r.Problems = append(r.Problems, Problem{
-			What: fmt.Sprintf("too little memory: %s needed, %s available", size(n.Memory), size(available)),
-			Mend: "end other programs, or use a larger machine",
-		})
-	}
 	return nil
 }
 
@@ -243,29 +225,11 @@ func freeSpace(dir string) (disk uint64, bytes int64, err error) {
 			}
 			return uint64(st.Dev), int64(fs.Bavail) * int64(fs.Bsize), nil
 		}
-		if dir == "/" || err != unix.ENOENT {
+		if dir == "/" || !errors.Is(err, unix.ENOENT) {
 			return 0, 0, fmt.Errorf("asking for the free space of %s: %w", dir, err)
 		}
 		dir = filepath.Dir(dir)
 	}
-}
-
-func availableMemory() (int64, error) {
-	b, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return 0, fmt.Errorf("asking for the available memory: %w", err)
-	}
-	return parseMemAvailable(string(b))
-}
-
-func parseMemAvailable(meminfo string) (int64, error) {
-	for line := range strings.Lines(meminfo) {
-		var kib int64
-		if _, err := fmt.Sscanf(line, "MemAvailable: %d kB", &kib); err == nil {
-			return kib << 10, nil
-		}
-	}
-	return 0, fmt.Errorf("/proc/meminfo has no MemAvailable")
 }
 
 // lookPath finds a program in PATH or where root's programs are, which is not
@@ -287,13 +251,4 @@ func sbin() []string { return []string{"/usr/local/sbin", "/usr/sbin", "/sbin"} 
 
 func size(bytes int64) string {
 	return units.CustomSize("%.3g %s", float64(bytes), 1000, []string{"B", "kB", "MB", "GB", "TB"})
-}
-
-func sortedKeys(m map[string]int64) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -6,34 +6,14 @@ import (
 	"strings"
 )
 
-// Distribution is what os-release says about the machine.
-type Distribution struct {
-	ID        string   // debian, ubuntu, fedora
-	VersionID string   // 12, 24.04
-	Like      []string // the distributions it derives from
-	Name      string   // for people
-}
-
-// ParseOSRelease reads the format of /etc/os-release.
-func ParseOSRelease(r io.Reader) (Distribution, error) {
-	var d Distribution
-	lines := bufio.NewScanner(r)
+// distribution returns the ID in a file of the format of /etc/os-release, such
+// as debian.
+func distribution(osRelease io.Reader) (string, error) {
+	lines := bufio.NewScanner(osRelease)
 	for lines.Scan() {
-		key, value, ok := strings.Cut(strings.TrimSpace(lines.Text()), "=")
-		if !ok {
-			continue
-		}
-		value = strings.Trim(value, `"'`)
-		switch key {
-		case "ID":
-			d.ID = value
-		case "VERSION_ID":
-			d.VersionID = value
-		case "ID_LIKE":
-			d.Like = strings.Fields(value)
-		case "PRETTY_NAME":
-			d.Name = value
+		if id, ok := strings.CutPrefix(strings.TrimSpace(lines.Text()), "ID="); ok {
+			return strings.Trim(id, `"'`), nil
 		}
 	}
-	return d, lines.Err()
+	return "", lines.Err()
 }

@@ -104,8 +104,8 @@ func (w noteWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func universeHint(d Distribution, err error) string {
-	if d.ID == "ubuntu" && strings.Contains(err.Error(), "Unable to locate package") {
+func universeHint(distribution string, err error) string {
+	if distribution == "ubuntu" && strings.Contains(err.Error(), "Unable to locate package") {
 		return "\non Ubuntu most of these packages are in universe: `sudo add-apt-repository universe` turns it on"
 	}
 	return ""

@@ -62,7 +62,7 @@ func setUp(t *testing.T) string {
 	if err := SetUpARM64(t.Context(), progress.New(&out)); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
-	if err := CheckARM64(t.Context()); err != nil {
+	if err := proveARM64(t.Context()); err != nil {
 		t.Error(err)
 	}
 	return out.String()
@@ -72,7 +72,7 @@ func TestKernelRunsARM64(t *testing.T) {
 	if !inOwnBinfmt(t) {
 		return
 	}
-	if err := CheckARM64(t.Context()); err == nil || !strings.Contains(err.Error(), "Exec format error") || !strings.Contains(err.Error(), "mage binfmt") {
+	if err := proveARM64(t.Context()); err == nil || !strings.Contains(err.Error(), "Exec format error") {
 		t.Errorf("without a handler: %v", err)
 	}
 	if out := setUp(t); !strings.Contains(out, "until the machine restarts") {
@@ -103,7 +103,7 @@ func TestKernelRunsARM64(t *testing.T) {
 	if err := writeControl(filepath.Join(binfmtDir, "register"), other); err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckARM64(t.Context()); err == nil || !strings.Contains(err.Error(), "no F flag") {
+	if err := proveARM64(t.Context()); err == nil || !strings.Contains(err.Error(), "no F flag") {
 		t.Errorf("without F: %v", err)
 	}
 	if out := setUp(t); !strings.Contains(out, "replacing the handler other") {
