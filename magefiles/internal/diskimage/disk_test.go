@@ -88,6 +88,22 @@ func TestParseExt4LeavesStatesOut(t *testing.T) {
 	}
 }
 
+func TestParseList(t *testing.T) {
+	dirs, others := parseList(`/2/040755/0/0/.//
+/2/040755/0/0/..//
+/12/040755/0/0/6.12.107+deb13-arm64//
+/13/100644/0/0/a file/21/
+/14/120777/0/0/link/4/
+
+`)
+	if diff := cmp.Diff([]string{"6.12.107+deb13-arm64"}, dirs); diff != "" {
+		t.Errorf("directories (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{"a file", "link"}, others); diff != "" {
+		t.Errorf("others (-want +got):\n%s", diff)
+	}
+}
+
 func TestCommands(t *testing.T) {
 	boot, root := Partition{8 << 20, 512 << 20, "c"}, Partition{520 << 20, 1 << 30, "83"}
 	for _, tt := range []struct {
@@ -98,7 +114,7 @@ func TestCommands(t *testing.T) {
 			"mkfs.vfat -F 32 --invariant -n bootfs -i 00000abc --offset 16384 x.img 524288"},
 		{mke2fsArgv(Ext4{"rootfs", "UUID", []string{"extent", "dir_index"}, "256", "SEED"}, root, 3000, "/r", "x.img"),
 			"mke2fs -q -F -t ext4 -O none,extent,dir_index -b 4096 -I 256 -N 8096 -U UUID -L rootfs -E offset=545259520,hash_seed=SEED,root_owner=0:0,lazy_itable_init=0,nodiscard -d /r x.img 1048576k"},
-		{extractBootArgv("x.img", boot, "/t"), "mcopy -s -p -Q -n -m -i x.img@@8388608 ::* /t"},
+		{copyFATArgv("x.img", boot, "/t"), "mcopy -s -p -Q -n -m -i x.img@@8388608 ::* /t"},
 	} {
 		if got := strings.Join(tt.got, " "); got != tt.want {
 			t.Errorf("got  %s\nwant %s", got, tt.want)

@@ -20,7 +20,7 @@ func Extract(ctx context.Context, img string, boot, root Partition, tree, bootDi
 	if err := os.MkdirAll(to, 0o755); err != nil {
 		return err
 	}
-	if err := (process.Cmd{Argv: extractBootArgv(img, boot, to), Env: toolEnv()}).Run(ctx); err != nil {
+	if err := CopyFAT(ctx, img, boot, to); err != nil {
 		return fmt.Errorf("copying the boot file system out of %s: %w", img, err)
 	}
 	// A mounted FAT shows every file with the same mode, whatever mcopy chose.
@@ -39,9 +39,3 @@ func extractRootArgv(img string, root Partition, tree string) []string {
 		img, fmt.Sprint(root.Start), fmt.Sprint(root.Size), tree,
 	}
 }
-
-func extractBootArgv(img string, boot Partition, to string) []string {
-	return []string{"mcopy", "-s", "-p", "-Q", "-n", "-m", "-i", mtoolsImage(img, boot), "::*", to}
-}
-
-func mtoolsImage(img string, p Partition) string { return fmt.Sprintf("%s@@%d", img, p.Start) }

@@ -69,9 +69,9 @@ func ReadExt4(ctx context.Context, img string, p Partition) (Ext4, error) {
 
 func superblock(ctx context.Context, img string, p Partition) (map[string]string, error) {
 	// dumpe2fs would do, but that of 1.47.2 does not take an offset.
-	out, err := process.Output(ctx, "debugfs", "-R", "stats -h", at(img, p))
+	out, err := debugfs(ctx, img, p, "stats -h")
 	if err != nil {
-		return nil, fmt.Errorf("reading the root file system of %s: %w", img, err)
+		return nil, err
 	}
 	header := map[string]string{}
 	for line := range strings.Lines(out) {
@@ -79,7 +79,6 @@ func superblock(ctx context.Context, img string, p Partition) (map[string]string
 			header[k] = strings.TrimSpace(v)
 		}
 	}
-	// debugfs exits with 0 whatever it finds.
 	if header["Filesystem UUID"] == "" {
 		return nil, fmt.Errorf("byte %d of %s: found no ext4 file system", p.Start, img)
 	}
@@ -100,6 +99,3 @@ func parseExt4(header map[string]string) Ext4 {
 	}
 	return fs
 }
-
-// at names a file system inside an image the way e2fsprogs reads it.
-func at(img string, p Partition) string { return fmt.Sprintf("%s?offset=%d", img, p.Start) }

@@ -12,7 +12,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
-// Range is a part of an image, in bytes from Start up to End.
+// Range is a part of an image: bytes from Start up to, not including, End.
 type Range struct{ Start, End int64 }
 
 // Occupied returns the parts of the image that a copy has to write even where
@@ -44,7 +44,7 @@ func Occupied(ctx context.Context, img string, size int64) ([]Range, error) {
 		_, _ = io.Copy(io.Discard, pr) // so that the command can end
 		done <- err
 	}()
-	err = process.Cmd{Argv: []string{"debugfs", "-R", fmt.Sprintf("testb 1 %d", blocks-1), at(img, root)}, Stdout: pw}.Run(ctx)
+	err = process.Cmd{Argv: []string{"debugfs", "-R", fmt.Sprintf("testb 1 %d", blocks-1), ext4Image(img, root)}, Stdout: pw}.Run(ctx)
 	pw.Close()
 	if err := errors.Join(err, <-done); err != nil {
 		return nil, fmt.Errorf("listing the free blocks of %s: %w", img, err)

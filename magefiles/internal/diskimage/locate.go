@@ -6,8 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 // Locate says what the byte at offset of an image belongs to.
@@ -50,7 +48,7 @@ func locateInRoot(ctx context.Context, img string, root Partition, offset int64)
 	if inode := fs.inodeAt(offset); inode > 0 {
 		return fmt.Sprintf("%s, in inode %d%s", where, inode, nameOf(ctx, img, root, inode)), nil
 	}
-	owner, err := process.Output(ctx, "debugfs", "-R", fmt.Sprint("icheck ", block), at(img, root))
+	owner, err := debugfs(ctx, img, root, fmt.Sprint("icheck ", block))
 	if err != nil {
 		return "", err
 	}
@@ -72,7 +70,7 @@ func (fs *ext4FS) inodeAt(offset int64) int64 {
 }
 
 func nameOf(ctx context.Context, img string, root Partition, inode int64) string {
-	out, err := process.Output(ctx, "debugfs", "-R", fmt.Sprint("ncheck ", inode), at(img, root))
+	out, err := debugfs(ctx, img, root, fmt.Sprint("ncheck ", inode))
 	lines := strings.Split(out, "\n")
 	if err != nil || len(lines) < 2 {
 		return "" // the journal, for one, has no name

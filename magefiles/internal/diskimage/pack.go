@@ -184,7 +184,7 @@ func freeBytes(ctx context.Context, img string, root Partition) (int64, error) {
 func check(ctx context.Context, img string, root Partition) error {
 	ctx, span := timing.Start(ctx, "checking the root file system")
 	defer span.End()
-	if err := process.Run(ctx, "e2fsck", "-f", "-n", at(img, root)); err != nil {
+	if err := CheckExt4(ctx, img, root); err != nil {
 		return fmt.Errorf("the new root file system of %s is not sound: %w", img, err)
 	}
 	return nil

@@ -171,16 +171,12 @@ func (b *Build) compress(ctx context.Context, img baseimage.Image) error {
 	if err != nil {
 		return err
 	}
-	zeros := make([]artifact.Range, len(occupied))
-	for i, r := range occupied {
-		zeros[i] = artifact.Range(r)
-	}
 	result, err := artifact.Finish(ctx, artifact.FinishOptions{
 		Raw:      b.Names.Image,
 		Dir:      b.Dir,
 		Names:    b.values.names,
 		Level:    b.Level,
-		Zeros:    zeros,
+		Zeros:    occupied,
 		Reporter: b.Log,
 	})
 	if err != nil {

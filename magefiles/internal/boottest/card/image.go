@@ -2,8 +2,6 @@ package card
 
 import (
 	"context"
-	"encoding/hex"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -12,24 +10,18 @@ import (
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/firmware"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 )
-
-const sectorSize = 512
-
-// Partition is a part of an image, in bytes.
-type Partition struct {
-	Start, Size int64
-	PARTUUID    string
-}
 
 // Image is a raw image as its own partition table describes it.
 type Image struct {
-	Path     string
-	Size     int64
-	Boot     Partition // FAT
-	Root     Partition // ext4
-	RootUUID string
+	Path         string
+	Size         int64
+	Boot         diskimage.Partition // FAT
+	Root         diskimage.Partition // ext4
+	RootUUID     string
+	BootPARTUUID string
+	RootPARTUUID string
 }
 
 // Inspect reads an image's partition table and the identity of its root file
@@ -39,76 +31,22 @@ func Inspect(ctx context.Context, path string) (*Image, error) {
 	if err != nil {
 		return nil, err
 	}
-	out, err := process.Output(ctx, "sfdisk", "--json", path)
+	table, err := diskimage.Read(ctx, path)
 	if err != nil {
-		return nil, fmt.Errorf("reading the partition table of %s: %w", path, err)
+		return nil, err
 	}
-	img, err := parseTable([]byte(out), info.Size())
+	boot, root, err := table.RaspberryPi()
 	if err != nil {
 		return nil, fmt.Errorf("the partition table of %s: %w", path, err)
 	}
-	img.Path = path
-	f, err := os.Open(path)
+	ext4, err := diskimage.ReadExt4(ctx, path, root)
 	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	if img.RootUUID, err = ext4UUID(f, img.Root.Start); err != nil {
 		return nil, fmt.Errorf("the second partition of %s: %w", path, err)
 	}
-	return img, nil
-}
-
-// parseTable reads what `sfdisk --json` prints.
-func parseTable(out []byte, size int64) (*Image, error) {
-	var dump struct {
-		PartitionTable struct {
-			Label      string
-			ID         string
-			Partitions []struct {
-				Start, Size int64
-				Type        string
-			}
-		}
-	}
-	if err := json.Unmarshal(out, &dump); err != nil {
-		return nil, err
-	}
-	t := dump.PartitionTable
-	if t.Label != "dos" || len(t.Partitions) < 2 {
-		return nil, fmt.Errorf("it is %q with %d partitions, expected an MBR (dos) with a boot and a root partition", t.Label, len(t.Partitions))
-	}
-	var parts [2]Partition
-	for i := range parts {
-		p := t.Partitions[i]
-		parts[i] = Partition{
-			Start: p.Start * sectorSize, Size: p.Size * sectorSize,
-			PARTUUID: fmt.Sprintf("%s-%02d", strings.TrimPrefix(strings.ToLower(t.ID), "0x"), i+1),
-		}
-		if parts[i].Start+parts[i].Size > size {
-			return nil, fmt.Errorf("partition %d ends at byte %d, the image has %d: it is truncated", i+1, parts[i].Start+parts[i].Size, size)
-		}
-	}
-	if typ := strings.ToLower(t.Partitions[0].Type); typ != "c" && typ != "b" && typ != "e" {
-		return nil, fmt.Errorf("partition 1 has type %s, expected FAT (c)", typ)
-	}
-	if typ := t.Partitions[1].Type; typ != "83" {
-		return nil, fmt.Errorf("partition 2 has type %s, expected Linux (83)", typ)
-	}
-	return &Image{Size: size, Boot: parts[0], Root: parts[1]}, nil
-}
-
-// ext4UUID reads the superblock of the ext file system at an offset.
-func ext4UUID(r io.ReaderAt, offset int64) (string, error) {
-	sb := make([]byte, 0x78)
-	if _, err := r.ReadAt(sb, offset+1024); err != nil {
-		return "", err
-	}
-	if sb[0x38] != 0x53 || sb[0x39] != 0xef {
-		return "", errors.New("it holds no ext4 file system")
-	}
-	u := hex.EncodeToString(sb[0x68:0x78])
-	return strings.Join([]string{u[:8], u[8:12], u[12:16], u[16:20], u[20:]}, "-"), nil
+	return &Image{
+		Path: path, Size: info.Size(), Boot: boot, Root: root,
+		RootUUID: ext4.UUID, BootPARTUUID: table.PARTUUID(1), RootPARTUUID: table.PARTUUID(2),
+	}, nil
 }
 
 // Boot is what is to be booted, taken out of a boot partition.
@@ -175,11 +113,11 @@ func (img *Image) ExtractDeviceTree(ctx context.Context, b *Boot, dst string) er
 }
 
 func (img *Image) readText(ctx context.Context, name string) (string, error) {
-	text, err := process.Output(ctx, readArgv(img.Path, img.Boot.Start, name)...)
-	if err != nil {
-		return "", fmt.Errorf("reading %s from the boot partition of %s: %w", name, img.Path, err)
+	var text strings.Builder
+	if err := img.read(ctx, name, &text); err != nil {
+		return "", err
 	}
-	return strings.ReplaceAll(text, "\r", ""), nil
+	return strings.TrimRight(strings.ReplaceAll(text.String(), "\r", ""), "\n"), nil
 }
 
 // copyOut writes files of the boot partition one after the other to one file.
@@ -190,14 +128,16 @@ func (img *Image) copyOut(ctx context.Context, dst string, names ...string) (err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	for _, name := range names {
-		if err := (process.Cmd{Argv: readArgv(img.Path, img.Boot.Start, name), Stdout: f}).Run(ctx); err != nil {
-			return fmt.Errorf("reading %s from the boot partition of %s: %w", name, img.Path, err)
+		if err := img.read(ctx, name, f); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// readArgv prints a file of the FAT file system at offset of an image.
-func readArgv(image string, offset int64, name string) []string {
-	return []string{"mtype", "-i", fmt.Sprintf("%s@@%d", image, offset), "::" + name}
+func (img *Image) read(ctx context.Context, name string, w io.Writer) error {
+	if err := diskimage.ReadFATFile(ctx, img.Path, img.Boot, name, w); err != nil {
+		return fmt.Errorf("reading %s from the boot partition of %s: %w", name, img.Path, err)
+	}
+	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
@@ -52,14 +53,8 @@ func (img *Image) NewOverlay(ctx context.Context, dir, name string, size int64, 
 	if err := copySparse(fat, raw, img.Boot.Start, img.Boot.Size); err != nil {
 		return fmt.Errorf("copying the boot partition of %s: %w", img.Path, err)
 	}
-	for _, f := range files {
-		cmd := process.Cmd{Argv: writeArgv(fat, f.Name), Stdin: bytes.NewReader(f.Content)}
-		if f.Deleted {
-			cmd = process.Cmd{Argv: []string{"mdel", "-i", fat, "::" + f.Name}}
-		}
-		if err := cmd.Run(ctx); err != nil {
-			return fmt.Errorf("writing %s to the device's boot partition: %w", f.Name, err)
-		}
+	if err := writeFiles(ctx, fat, files); err != nil {
+		return err
 	}
 	chunks, err := saveChanges(raw, img.Boot, fat, tmp)
 	if err != nil {
@@ -69,6 +64,22 @@ func (img *Image) NewOverlay(ctx context.Context, dir, name string, size int64, 
 		cmd := process.Cmd{Argv: patchArgv(filepath.Join("..", name), part), Dir: tmp}
 		if err := cmd.Run(ctx); err != nil {
 			return fmt.Errorf("writing the boot partition to the device: %w", err)
+		}
+	}
+	return nil
+}
+
+// writeFiles writes files to a copy of a boot partition.
+func writeFiles(ctx context.Context, fat string, files []File) error {
+	for _, f := range files {
+		var err error
+		if f.Deleted {
+			err = diskimage.RemoveFATFile(ctx, fat, diskimage.Partition{}, f.Name)
+		} else {
+			err = diskimage.WriteFATFile(ctx, fat, diskimage.Partition{}, f.Name, bytes.NewReader(f.Content))
+		}
+		if err != nil {
+			return fmt.Errorf("writing %s to the device's boot partition: %w", f.Name, err)
 		}
 	}
 	return nil
@@ -96,58 +107,51 @@ type chunk struct {
 
 // saveChanges compares a changed copy of a partition with the original and
 // writes each run of blocks that differ to a file in dir.
-func saveChanges(original io.ReaderAt, p Partition, changed, dir string) ([]chunk, error) {
+func saveChanges(original io.ReaderAt, p diskimage.Partition, changed, dir string) (chunks []chunk, err error) {
 	f, err := os.Open(changed)
 	if err != nil {
 		return nil, err
 	}
 	defer f.Close()
-	var chunks []chunk
-	var out *os.File
-	a, b := make([]byte, changeBlock), make([]byte, changeBlock)
-	for at := int64(0); at < p.Size; at += changeBlock {
-		n := min(changeBlock, p.Size-at)
-		if _, err := original.ReadAt(a[:n], p.Start+at); err != nil {
-			return nil, err
-		}
-		if _, err := f.ReadAt(b[:n], at); err != nil {
-			return nil, err
-		}
-		if bytes.Equal(a[:n], b[:n]) {
-			if out != nil {
-				if err := out.Close(); err != nil {
-					return nil, err
-				}
-				out = nil
-			}
-			continue
-		}
-		if out == nil {
-			c := chunk{file: strconv.Itoa(len(chunks)), offset: p.Start + at}
-			if out, err = os.Create(filepath.Join(dir, c.file)); err != nil {
-				return nil, err
-			}
-			chunks = append(chunks, c)
-		}
-		if _, err := out.Write(b[:n]); err != nil {
-			return nil, errors.Join(err, out.Close())
-		}
-		chunks[len(chunks)-1].length += n
+	runs, err := changes(io.NewSectionReader(original, p.Start, p.Size), f, p.Size)
+	if err != nil {
+		return nil, err
 	}
-	if out != nil {
-		return chunks, out.Close()
+	for i, r := range runs {
+		c := chunk{file: strconv.Itoa(i), offset: p.Start + r.Start, length: r.End - r.Start}
+		if err := copySparse(filepath.Join(dir, c.file), f, r.Start, c.length); err != nil {
+			return nil, err
+		}
+		chunks = append(chunks, c)
 	}
 	return chunks, nil
 }
 
-func createArgv(backing, name string, size int64) []string {
-	return []string{"qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", "raw", name, strconv.FormatInt(size, 10)}
+// changes returns the runs of blocks in which two versions of size bytes differ.
+func changes(a, b io.ReaderAt, size int64) ([]diskimage.Range, error) {
+	var runs []diskimage.Range
+	bufA, bufB := make([]byte, changeBlock), make([]byte, changeBlock)
+	for at := int64(0); at < size; at += changeBlock {
+		n := min(changeBlock, size-at)
+		if _, err := a.ReadAt(bufA[:n], at); err != nil {
+			return nil, err
+		}
+		if _, err := b.ReadAt(bufB[:n], at); err != nil {
+			return nil, err
+		}
+		switch last := len(runs) - 1; {
+		case bytes.Equal(bufA[:n], bufB[:n]):
+		case last >= 0 && runs[last].End == at:
+			runs[last].End += n
+		default:
+			runs = append(runs, diskimage.Range{Start: at, End: at + n})
+		}
+	}
+	return runs, nil
 }
 
-// writeArgv writes standard input to a file of a FAT image, replacing it if it
-// exists.
-func writeArgv(fat, name string) []string {
-	return []string{"mcopy", "-o", "-i", fat, "-", "::" + name}
+func createArgv(backing, name string, size int64) []string {
+	return []string{"qemu-img", "create", "-q", "-f", "qcow2", "-b", backing, "-F", "raw", name, strconv.FormatInt(size, 10)}
 }
 
 // patchArgv writes chunks to a device. qemu-io splits its commands at every
@@ -173,11 +177,15 @@ func CheckRoot(ctx context.Context, dir, name string) (err error) {
 	if err := (process.Cmd{Argv: []string{"qemu-img", "convert", "-q", "-f", "qcow2", "-O", "raw", name, raw}, Dir: dir}).Run(ctx); err != nil {
 		return fmt.Errorf("reading the device %s: %w", filepath.Join(dir, name), err)
 	}
-	img, err := Inspect(ctx, raw)
+	table, err := diskimage.Read(ctx, raw)
 	if err != nil {
 		return err
 	}
-	if err := process.Run(ctx, "e2fsck", "-fn", fmt.Sprintf("%s?offset=%d", raw, img.Root.Start)); err != nil {
+	_, root, err := table.RaspberryPi()
+	if err != nil {
+		return fmt.Errorf("the partition table of the device: %w", err)
+	}
+	if err := diskimage.CheckExt4(ctx, raw, root); err != nil {
 		return fmt.Errorf("checking the root file system: %w", err)
 	}
 	return nil

@@ -230,11 +230,11 @@ func rootIdentity() boottest.Check {
 			if err != nil {
 				return "", err
 			}
-			want := s.Image.RootUUID + " " + s.Image.Root.PARTUUID
+			want := s.Image.RootUUID + " " + s.Image.RootPARTUUID
 			if got := strings.Join(strings.Fields(out), " "); got != want {
 				return "", boottest.Final("/ is %s, the artifact's root is %s", got, want)
 			}
-			return s.Image.Root.PARTUUID, nil
+			return s.Image.RootPARTUUID, nil
 		},
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 )
 
 // blockSize is the unit of a block map.
@@ -13,7 +15,7 @@ const blockSize = 4096
 
 // mappedRange is a run of blocks to be written, and the SHA-256 of it.
 type mappedRange struct {
-	Range
+	diskimage.Range
 	SHA256 string
 }
 

@@ -14,11 +14,13 @@ import (
 
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
+
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 )
 
 // copyImage writes raw to w: the mapped ranges as they are, and zeros, unread,
 // for what lies between. It returns the mapped ranges with their sums.
-func copyImage(ctx context.Context, w io.Writer, raw io.ReaderAt, size int64, mapped []Range) ([]mappedRange, error) {
+func copyImage(ctx context.Context, w io.Writer, raw io.ReaderAt, size int64, mapped []diskimage.Range) ([]mappedRange, error) {
 	buf, zeros := make([]byte, 1<<20), make([]byte, 1<<20)
 	var sums []mappedRange
 	var at int64

@@ -8,14 +8,13 @@ import (
 	"slices"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 )
 
-// Range is a part of an image: bytes from Start up to, not including, End.
-type Range struct{ Start, End int64 }
-
 // dataRanges returns the parts of f that are not holes, up to size.
-func dataRanges(f *os.File, size int64) ([]Range, error) {
-	var ranges []Range
+func dataRanges(f *os.File, size int64) ([]diskimage.Range, error) {
+	var ranges []diskimage.Range
 	fd := int(f.Fd())
 	for at := int64(0); at < size; {
 		start, err := unix.Seek(fd, at, unix.SEEK_DATA)
@@ -23,7 +22,7 @@ func dataRanges(f *os.File, size int64) ([]Range, error) {
 			break
 		}
 		if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.EOPNOTSUPP) {
-			return []Range{{0, size}}, nil // a file system that does not tell
+			return []diskimage.Range{{Start: 0, End: size}}, nil // a file system that does not tell
 		}
 		if err != nil {
 			return nil, fmt.Errorf("looking for data in %s: %w", f.Name(), err)
@@ -32,7 +31,7 @@ func dataRanges(f *os.File, size int64) ([]Range, error) {
 		if err != nil {
 			return nil, fmt.Errorf("looking for holes in %s: %w", f.Name(), err)
 		}
-		ranges = append(ranges, Range{start, min(end, size)})
+		ranges = append(ranges, diskimage.Range{Start: start, End: min(end, size)})
 		at = end
 	}
 	return ranges, nil
@@ -40,17 +39,17 @@ func dataRanges(f *os.File, size int64) ([]Range, error) {
 
 // blockRanges widens ranges to whole blocks, limits them to size, and returns
 // them sorted and merged.
-func blockRanges(ranges []Range, size int64) []Range {
+func blockRanges(ranges []diskimage.Range, size int64) []diskimage.Range {
 	const mask = blockSize - 1
-	wide := make([]Range, 0, len(ranges))
+	wide := make([]diskimage.Range, 0, len(ranges))
 	for _, r := range ranges {
-		r = Range{max(r.Start, 0) &^ mask, min((r.End+mask)&^mask, size)}
+		r = diskimage.Range{Start: max(r.Start, 0) &^ mask, End: min((r.End+mask)&^mask, size)}
 		if r.Start < r.End {
 			wide = append(wide, r)
 		}
 	}
-	slices.SortFunc(wide, func(a, b Range) int { return cmp.Compare(a.Start, b.Start) })
-	var merged []Range
+	slices.SortFunc(wide, func(a, b diskimage.Range) int { return cmp.Compare(a.Start, b.Start) })
+	var merged []diskimage.Range
 	for _, r := range wide {
 		if n := len(merged); n > 0 && r.Start <= merged[n-1].End {
 			merged[n-1].End = max(merged[n-1].End, r.End)

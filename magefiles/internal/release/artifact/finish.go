@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
@@ -24,7 +25,7 @@ type FinishOptions struct {
 	// Zeros are parts of the image that a block map must not leave out though
 	// the raw file has holes there: parts that have to *be* zero on the card,
 	// such as a FAT, where whatever the card held before would do harm.
-	Zeros    []Range
+	Zeros    []diskimage.Range
 	Reporter *progress.Reporter
 }
 
@@ -122,7 +123,7 @@ func (o FinishOptions) check() error {
 
 // compress feeds the whole image to xz and its hash, and the mapped parts of it
 // to theirs.
-func (o FinishOptions) compress(ctx context.Context, raw io.ReaderAt, size int64, mapped []Range, out *hashedWriter) ([]mappedRange, string, error) {
+func (o FinishOptions) compress(ctx context.Context, raw io.ReaderAt, size int64, mapped []diskimage.Range, out *hashedWriter) ([]mappedRange, string, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	pipe, feed := io.Pipe()

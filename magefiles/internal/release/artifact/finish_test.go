@@ -14,12 +14,14 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 )
 
 const mib = 1 << 20
 
 // sparseImage makes a raw image of size bytes with random data at some places.
-func sparseImage(t testing.TB, size int64, data ...Range) string {
+func sparseImage(t testing.TB, size int64, data ...diskimage.Range) string {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "raw.img")
 	f, err := os.Create(path)
@@ -57,18 +59,20 @@ func listing(t testing.TB, dir string) []string {
 	return names
 }
 
+func span(start, end int64) diskimage.Range { return diskimage.Range{Start: start, End: end} }
+
 func TestBlockRanges(t *testing.T) {
 	for name, tt := range map[string]struct {
-		in   []Range
+		in   []diskimage.Range
 		size int64
-		want []Range
+		want []diskimage.Range
 	}{
 		"none":               {nil, 8192, nil},
-		"widened":            {[]Range{{5000, 5001}}, 1 << 20, []Range{{4096, 8192}}},
-		"cut at the end":     {[]Range{{4096, 1 << 30}}, 8192 + 512, []Range{{4096, 8704}}},
-		"outside":            {[]Range{{1 << 20, 1 << 21}, {-10, 0}}, 8192, nil},
-		"merged and sorted":  {[]Range{{20000, 20001}, {0, 1}, {4095, 4097}}, 1 << 20, []Range{{0, 8192}, {16384, 20480}}},
-		"one within another": {[]Range{{0, 40960}, {4096, 8192}}, 1 << 20, []Range{{0, 40960}}},
+		"widened":            {[]diskimage.Range{span(5000, 5001)}, 1 << 20, []diskimage.Range{span(4096, 8192)}},
+		"cut at the end":     {[]diskimage.Range{span(4096, 1<<30)}, 8192 + 512, []diskimage.Range{span(4096, 8704)}},
+		"outside":            {[]diskimage.Range{span(1<<20, 1<<21), span(-10, 0)}, 8192, nil},
+		"merged and sorted":  {[]diskimage.Range{span(20000, 20001), span(0, 1), span(4095, 4097)}, 1 << 20, []diskimage.Range{span(0, 8192), span(16384, 20480)}},
+		"one within another": {[]diskimage.Range{span(0, 40960), span(4096, 8192)}, 1 << 20, []diskimage.Range{span(0, 40960)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tt.want, blockRanges(tt.in, tt.size)); diff != "" {
@@ -86,7 +90,7 @@ func TestXZArgv(t *testing.T) {
 }
 
 func TestFinishRefuses(t *testing.T) {
-	whole := sparseImage(t, mib, Range{0, 512})
+	whole := sparseImage(t, mib, span(0, 512))
 	for name, tt := range map[string]struct {
 		change func(*FinishOptions)
 		want   []string
@@ -117,7 +121,7 @@ func TestFinishRefuses(t *testing.T) {
 // noHoles is a raw image that must not be read where it has holes.
 type noHoles struct {
 	content []byte
-	data    []Range
+	data    []diskimage.Range
 }
 
 func (n noHoles) ReadAt(p []byte, at int64) (int, error) {
@@ -132,7 +136,7 @@ func (n noHoles) ReadAt(p []byte, at int64) (int, error) {
 func TestCopyImage(t *testing.T) {
 	const size = 5*mib + 512
 	content := make([]byte, size)
-	data := []Range{{4096, 8192}, {mib, 3 * mib}, {5 * mib, size}}
+	data := []diskimage.Range{span(4096, 8192), span(mib, 3*mib), span(5*mib, size)}
 	for _, r := range data {
 		for i := r.Start; i < r.End; i++ {
 			content[i] = byte(i%251) + 1
@@ -162,7 +166,7 @@ func TestCopyImage(t *testing.T) {
 }
 
 func TestRenderBlockMap(t *testing.T) {
-	got := string(renderBlockMap(10*blockSize+512, []mappedRange{{Range{0, blockSize}, "aa"}, {Range{2 * blockSize, 5 * blockSize}, "bb"}, {Range{10 * blockSize, 10*blockSize + 512}, "cc"}}))
+	got := string(renderBlockMap(10*blockSize+512, []mappedRange{{span(0, blockSize), "aa"}, {span(2*blockSize, 5*blockSize), "bb"}, {span(10*blockSize, 10*blockSize+512), "cc"}}))
 	for _, want := range []string{
 		"<ImageSize> 41472 </ImageSize>", "<BlocksCount> 11 </BlocksCount>", "<MappedBlocksCount> 5 </MappedBlocksCount>",
 		`<Range chksum="aa"> 0 </Range>`, `<Range chksum="bb"> 2-4 </Range>`, `<Range chksum="cc"> 10 </Range>`,
@@ -178,7 +182,7 @@ func TestRenderBlockMap(t *testing.T) {
 }
 
 func TestDataRanges(t *testing.T) {
-	f, err := os.Open(sparseImage(t, 8*mib, Range{mib, 2 * mib}, Range{8*mib - 512, 8 * mib}))
+	f, err := os.Open(sparseImage(t, 8*mib, span(mib, 2*mib), span(8*mib-512, 8*mib)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,7 +192,7 @@ func TestDataRanges(t *testing.T) {
 		t.Fatal(err)
 	}
 	// File systems round data up to their blocks, never down.
-	covered := func(r Range) bool {
+	covered := func(r diskimage.Range) bool {
 		for _, g := range got {
 			if g.Start <= r.Start && r.End <= g.End {
 				return true
@@ -196,7 +200,7 @@ func TestDataRanges(t *testing.T) {
 		}
 		return false
 	}
-	if !covered(Range{mib, 2 * mib}) || !covered(Range{8*mib - 512, 8 * mib}) {
+	if !covered(span(mib, 2*mib)) || !covered(span(8*mib-512, 8*mib)) {
 		t.Errorf("got %v", got)
 	}
 	if got, err := dataRanges(f, mib); err != nil || len(got) > 1 {

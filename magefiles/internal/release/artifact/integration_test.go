@@ -21,6 +21,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 )
 
 const inside = "CUBEOS_TEST_FULL_DISK"
@@ -50,7 +52,7 @@ func finishOnAFullDisk(t *testing.T, dir string) {
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=4m"); err != nil {
 		t.Fatal(err)
 	}
-	o := options(t, sparseImage(t, 64*mib, Range{0, 32 * mib}))
+	o := options(t, sparseImage(t, 64*mib, span(0, 32*mib)))
 	o.Dir = dir
 	_, err := Finish(t.Context(), o)
 	for _, want := range []string{o.Names.In(dir).XZ, "no space left on device", "up to 67.11MB"} {
@@ -91,7 +93,7 @@ func run(t testing.TB, dir string, argv ...string) string {
 
 func TestFinishRoundTrip(t *testing.T) {
 	const size = 256*mib + 512
-	raw := sparseImage(t, size, Range{0, 440}, Range{5*mib + 4000, 9*mib + 1}, Range{200 * mib, 200*mib + 5000}, Range{size - 512, size})
+	raw := sparseImage(t, size, span(0, 440), span(5*mib+4000, 9*mib+1), span(200*mib, 200*mib+5000), span(size-512, size))
 	o := options(t, raw)
 	// An earlier run's files are replaced.
 	if err := os.WriteFile(o.Names.In(o.Dir).XZ, []byte("old"), 0o644); err != nil {
@@ -127,7 +129,7 @@ func TestFinishRoundTrip(t *testing.T) {
 		}
 	})
 	t.Run("bmaptool notices a changed image", func(t *testing.T) {
-		changed := sparseImage(t, size, Range{0, 440}, Range{6 * mib, 6*mib + 1})
+		changed := sparseImage(t, size, span(0, 440), span(6*mib, 6*mib+1))
 		cmd := exec.Command("bmaptool", "copy", "--bmap", paths.BlockMap, changed, filepath.Join(t.TempDir(), "card"))
 		if out, err := cmd.CombinedOutput(); err == nil || !strings.Contains(string(out), "checksum mismatch") {
 			t.Errorf("%v\n%s", err, out)
@@ -154,9 +156,9 @@ func fileSize(t testing.TB, path string) int64 {
 
 // A card is not empty: what has to be zero must be written where it was not.
 func TestBlockMapKeepsZerosThatMatter(t *testing.T) {
-	raw := sparseImage(t, 4*mib, Range{0, 512})
+	raw := sparseImage(t, 4*mib, span(0, 512))
 	o := options(t, raw)
-	o.Zeros = []Range{{mib, mib + 8192}}
+	o.Zeros = []diskimage.Range{span(mib, mib+8192)}
 	if _, err := Finish(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +173,7 @@ func TestBlockMapKeepsZerosThatMatter(t *testing.T) {
 }
 
 func TestFinishCancelled(t *testing.T) {
-	raw := sparseImage(t, 64*mib, Range{0, 64 * mib})
+	raw := sparseImage(t, 64*mib, span(0, 64*mib))
 	o := options(t, raw)
 	o.Level = 9
 	if err := os.WriteFile(o.Names.In(o.Dir).XZ, []byte("an earlier run's"), 0o644); err != nil {
@@ -193,7 +195,7 @@ func TestFinishCancelled(t *testing.T) {
 
 // A file that shrinks while it is read stands for a failing disk.
 func TestFinishReadError(t *testing.T) {
-	raw := sparseImage(t, 64*mib, Range{0, 64 * mib})
+	raw := sparseImage(t, 64*mib, span(0, 64*mib))
 	o := options(t, raw)
 	time.AfterFunc(300*time.Millisecond, func() { _ = os.Truncate(raw, mib) })
 	if _, err := Finish(t.Context(), o); err == nil || !strings.Contains(err.Error(), "reading the raw image at byte") {
@@ -205,7 +207,7 @@ func TestFinishReadError(t *testing.T) {
 }
 
 func TestFinishNeedsLittleMemory(t *testing.T) {
-	raw := sparseImage(t, 256*mib, Range{0, 4 * mib}, Range{100 * mib, 110 * mib})
+	raw := sparseImage(t, 256*mib, span(0, 4*mib), span(100*mib, 110*mib))
 	o := options(t, raw)
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

@@ -12,38 +12,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestParseTable(t *testing.T) {
-	const table = `{"partitiontable":{"label":"dos","id":"0x5A3c9d02","device":"x","unit":"sectors","sectorsize":512,"partitions":[
-		{"node":"x1","start":16384,"size":1048576,"type":"c"},{"node":"x2","start":1064960,"size":4096,"type":"83"}]}}`
-	const size = (1064960 + 4096) * 512
-	got, err := parseTable([]byte(table), size)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := &Image{
-		Size: size,
-		Boot: Partition{Start: 16384 * 512, Size: 1048576 * 512, PARTUUID: "5a3c9d02-01"},
-		Root: Partition{Start: 1064960 * 512, Size: 4096 * 512, PARTUUID: "5a3c9d02-02"},
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("image (-want +got):\n%s", diff)
-	}
-	for _, tt := range []struct {
-		name, old, new, want string
-		size                 int64
-	}{
-		{"a GPT", `"dos"`, `"gpt"`, "expected an MBR", size},
-		{"no FAT", `"c"`, `"83"`, "expected FAT", size},
-		{"no Linux partition", `"83"`, `"82"`, "expected Linux", size},
-		{"truncated", "", "", "truncated", size - 512},
-		{"one partition", `,{"node":"x2","start":1064960,"size":4096,"type":"83"}`, "", "1 partitions", size},
-	} {
-		if _, err := parseTable([]byte(strings.Replace(table, tt.old, tt.new, 1)), tt.size); err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%s: got %v, want %q", tt.name, err, tt.want)
-		}
-	}
-}
-
 func TestKernelHeader(t *testing.T) {
 	plain, zboot := make([]byte, 64), make([]byte, 64)
 	copy(plain, "MZ\x40\xfa")

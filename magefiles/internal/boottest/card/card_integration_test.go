@@ -164,7 +164,7 @@ func TestOverlayLeavesTheImageAlone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if img.RootUUID != testUUID || img.Root.PARTUUID != "5a3c9d02-02" || img.Boot.Start != bootStart {
+	if img.RootUUID != testUUID || img.RootPARTUUID != "5a3c9d02-02" || img.Boot.Start != bootStart {
 		t.Errorf("the image reads as %+v", img)
 	}
 	dir := filepath.Join(work, "machines", "one")
