@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/renameio/v2"
+
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -57,7 +59,7 @@ func collect(ctx context.Context, s *Subject, phase string, passed bool, log *pr
 		if err != nil {
 			out += fmt.Sprintf("\n%v\n", err)
 		}
-		if err := writeFile(filepath.Join(s.Dir, e.file), []byte(out+"\n")); err != nil {
+		if err := renameio.WriteFile(filepath.Join(s.Dir, e.file), []byte(out+"\n"), 0o644); err != nil {
 			log.Printf("%v", err)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"encoding/xml"
 	"fmt"
 	"time"
+
+	"github.com/google/renameio/v2"
 )
 
 type junitSuites struct {
@@ -58,7 +60,7 @@ func (r *Report) writeJUnit(path string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append([]byte(xml.Header), append(b, '\n')...))
+	return renameio.WriteFile(path, append([]byte(xml.Header), append(b, '\n')...), 0o644)
 }
 
 func (o *Outcome) junit() junitSuite {

@@ -5,12 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
+
+	"github.com/google/renameio/v2"
 )
 
 // Status is how a check ended.
@@ -224,13 +225,5 @@ func (r *Report) writeJSON(path string) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(path, append(b, '\n'))
-}
-
-func writeFile(path string, b []byte) error {
-	partial := path + ".partial"
-	if err := os.WriteFile(partial, b, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(partial, path)
+	return renameio.WriteFile(path, append(b, '\n'), 0o644)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/crypto/ssh"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/machine"
@@ -60,7 +61,7 @@ func (s *session) keep(ctx context.Context, d *device, took time.Duration) (err 
 	return errors.Join(
 		os.MkdirAll(filepath.Dir(dir), 0o755),
 		os.RemoveAll(dir),
-		writeFile(filepath.Join(d.spec.Dir, snapshotFile), append(b, '\n')),
+		renameio.WriteFile(filepath.Join(d.spec.Dir, snapshotFile), append(b, '\n'), 0o644),
 		os.Rename(d.spec.Dir, dir),
 	)
 }

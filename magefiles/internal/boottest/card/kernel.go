@@ -8,6 +8,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
+
+	"github.com/google/renameio/v2"
 )
 
 // kernelFormat is what a file that config.txt calls the kernel turned out to be.
@@ -68,14 +71,13 @@ func unpackZboot(f *os.File, h []byte, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	partial := path + ".partial"
-	out, err := os.Create(partial)
+	out, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)))
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(out, in)
-	if err = errors.Join(err, out.Close()); err != nil {
-		return errors.Join(err, os.Remove(partial))
+	defer func() { err = errors.Join(err, out.Cleanup()) }()
+	if _, err := io.Copy(out, in); err != nil {
+		return err
 	}
-	return os.Rename(partial, path)
+	return out.CloseAtomicallyReplace()
 }

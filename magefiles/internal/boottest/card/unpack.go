@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/google/renameio/v2"
 	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
@@ -66,7 +67,7 @@ func Unpack(ctx context.Context, a Artifact, dir string, rep *progress.Reporter)
 	if err != nil {
 		return "", err
 	}
-	return raw, writeFile(stampPath, append(b, '\n'))
+	return raw, renameio.WriteFile(stampPath, append(b, '\n'), 0o644)
 }
 
 func unchanged(raw, stampPath string, a Artifact) bool {
@@ -89,22 +90,14 @@ func unpack(ctx context.Context, a Artifact, raw string, rep *progress.Reporter)
 		return err
 	}
 	defer in.Close()
-	partial := raw + ".partial"
-	out, err := os.Create(partial)
+	out, err := renameio.NewPendingFile(raw, renameio.WithTempDir(filepath.Dir(raw)), renameio.WithPermissions(0o644))
 	if err != nil {
 		return err
 	}
-	defer func() {
-		err = errors.Join(err, out.Close())
-		if err != nil {
-			err = errors.Join(err, os.Remove(partial))
-			return
-		}
-		err = os.Rename(partial, raw)
-	}()
+	defer func() { err = errors.Join(err, out.Cleanup()) }()
 	task := rep.Task("unpacking "+filepath.Base(a.XZPath), a.RawSize)
 	defer task.End()
-	w := &sparseWriter{f: out, max: a.RawSize}
+	w := &sparseWriter{f: out.File, max: a.RawSize}
 	sum := sha256.New()
 	to := &firstError{w: io.MultiWriter(sum, w, task)}
 	err = process.Cmd{Argv: []string{"xz", "--decompress", "--stdout", "--threads=0"}, Stdin: in, Stdout: to}.Run(ctx)
@@ -117,7 +110,10 @@ func unpack(ctx context.Context, a Artifact, raw string, rep *progress.Reporter)
 	if got := hex.EncodeToString(sum.Sum(nil)); got != a.RawSHA256 || w.off != a.RawSize {
 		return fmt.Errorf("it is not what the build manifest says: sha256 %s, %d bytes; expected %s, %d bytes", got, w.off, a.RawSHA256, a.RawSize)
 	}
-	return w.finish()
+	if err := w.finish(); err != nil {
+		return err
+	}
+	return out.CloseAtomicallyReplace()
 }
 
 type firstError struct {
@@ -159,12 +155,4 @@ func removeOthers(dir string, keep ...string) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func writeFile(path string, b []byte) error {
-	partial := path + ".partial"
-	if err := os.WriteFile(partial, b, 0o644); err != nil {
-		return err
-	}
-	return os.Rename(partial, path)
 }

@@ -11,6 +11,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/google/renameio/v2"
 )
 
 // SchemaVersion is the version of the build manifest's format.
@@ -181,15 +183,10 @@ func (m Manifest) Write(path string) error {
 	if err != nil {
 		return fmt.Errorf("build manifest %s: %w", path, err)
 	}
-	work := partials{}
-	defer work.remove()
-	if err := work.write(path, append(content, '\n')); err != nil {
-		return err
+	content = append(content, '\n')
+	if err := renameio.WriteFile(path, content, 0o644); err != nil {
+		return diskFull(fmt.Errorf("build manifest: %w", err), path, int64(len(content)))
 	}
-	if err := os.Rename(work[path], path); err != nil {
-		return fmt.Errorf("finishing %s: %w", path, err)
-	}
-	delete(work, path)
 	return nil
 }
 

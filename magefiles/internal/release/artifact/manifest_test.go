@@ -56,7 +56,7 @@ func TestManifestRoundTripAndVerify(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" || err != nil {
 		t.Error(err, diff)
 	}
-	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), "*.partial")); left != nil {
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); left != nil {
 		t.Errorf("left %s", left)
 	}
 	if err := os.Remove(want.Paths(path).Image); err != nil {

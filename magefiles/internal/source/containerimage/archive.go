@@ -29,16 +29,15 @@ func writeArchive(ctx context.Context, path string, e Entry, img *image) (sum st
 	if err != nil {
 		return "", 0, fmt.Errorf("reading image: %w", err)
 	}
-	f, err := os.Create(path + ".partial")
+	f, err := renameio.NewPendingFile(path, renameio.WithTempDir(filepath.Dir(path)), renameio.WithPermissions(0o644))
 	if err != nil {
 		return "", 0, fmt.Errorf("creating archive: %w", err)
 	}
 	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("writing %s: %w", path, err), os.Remove(f.Name()))
+		if err = errors.Join(err, f.Cleanup()); err != nil {
+			err = fmt.Errorf("writing %s: %w", path, err)
 		}
 	}()
-	defer f.Close() // a second Close after the one below does nothing
 	hash := sha256.New()
 	count := &counter{w: io.MultiWriter(f, hash)}
 	buffered := bufio.NewWriterSize(ctxWriter{ctx, count}, 1<<20)
@@ -48,13 +47,7 @@ func writeArchive(ctx context.Context, path string, e Entry, img *image) (sum st
 	if err := buffered.Flush(); err != nil {
 		return "", 0, err
 	}
-	if err := f.Sync(); err != nil {
-		return "", 0, err
-	}
-	if err := f.Close(); err != nil {
-		return "", 0, err
-	}
-	if err := os.Rename(f.Name(), path); err != nil {
+	if err := f.CloseAtomicallyReplace(); err != nil {
 		return "", 0, err
 	}
 	return hex.EncodeToString(hash.Sum(nil)), count.n, nil

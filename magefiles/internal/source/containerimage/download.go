@@ -195,10 +195,7 @@ func finish(dir string, images []Image) error {
 		return fmt.Errorf("listing archives: %w", err)
 	}
 	for _, f := range there {
-		ours := slices.ContainsFunc([]string{".tar", ".partial"}, func(ext string) bool { return strings.HasSuffix(f.Name(), ext) }) ||
-			// what renameio leaves when it is killed
-			strings.HasPrefix(f.Name(), "."+SumsFile) || strings.HasPrefix(f.Name(), "."+EnvFile)
-		if ours && !slices.Contains(keep, f.Name()) {
+		if (strings.HasSuffix(f.Name(), ".tar") || isUnfinished(f.Name())) && !slices.Contains(keep, f.Name()) {
 			if err := remove(filepath.Join(dir, f.Name())); err != nil {
 				return err
 			}
@@ -214,6 +211,13 @@ func finish(dir string, images []Image) error {
 		}
 	}
 	return nil
+}
+
+// isUnfinished reports whether a file is what renameio leaves when it is killed.
+func isUnfinished(name string) bool {
+	return strings.HasPrefix(name, ".") && slices.ContainsFunc([]string{".tar", SumsFile, EnvFile}, func(part string) bool {
+		return strings.Contains(name, part)
+	})
 }
 
 func remove(path string) error {

@@ -132,6 +132,24 @@ func TestDownloadKeepsWhatIsWhole(t *testing.T) {
 	})
 }
 
+func TestDownloadSweepsItsDirectory(t *testing.T) {
+	tr := startRegistry(t)
+	tr.push(t, refA, testImage(t, "arm64", 1))
+	o := testOptions(t, tr, "a "+refA)
+	if err := os.MkdirAll(o.Dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"old.tar", ".a.tar123", "." + SumsFile + "456", "notes.txt", ".keep"} {
+		writeTestFile(t, filepath.Join(o.Dir, name), "x")
+	}
+	if _, err := Download(t.Context(), o); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{".keep", SumsFile, "a.tar", EnvFile, "notes.txt"}, files(t, o.Dir)); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+}
+
 // lockAfterDownload runs a first download and writes the lock it returns.
 func lockAfterDownload(t *testing.T, o Options) Result {
 	t.Helper()
