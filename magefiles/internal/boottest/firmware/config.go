@@ -3,6 +3,7 @@
 package firmware
 
 import (
+	"errors"
 	"fmt"
 	"path"
 	"slices"
@@ -53,86 +54,121 @@ var sections = map[string]bool{
 // decides which files are loaded. The model's usual kernel is the first that
 // exists.
 func ParseConfig(text string, m Model, exists func(name string) bool) (Config, error) {
-	c := Config{Cmdline: "cmdline.txt", DeviceTree: m.deviceTree, Start: m.start, Fixup: m.fixup}
-	var prefix string
-	var auto bool
-	overlays := "overlays/"
-	modelApplies, restApplies := true, true
+	p := parser{
+		model:  m,
+		config: Config{Cmdline: "cmdline.txt", DeviceTree: m.deviceTree, Start: m.start, Fixup: m.fixup},
+		// Until the first section, everything counts.
+		modelApplies: true, restApplies: true,
+		overlayPrefix: "overlays/",
+	}
 	for i, line := range strings.Split(text, "\n") {
-		line = strings.TrimSpace(line)
-		if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
-			switch section := strings.ToLower(line[1 : len(line)-1]); {
-			case section == "all":
-				modelApplies, restApplies = true, true
-			case sections[section]:
-				modelApplies = slices.Contains(m.sections, section)
-			default: // [none], [tryboot], [EDID=…]: nothing of it is true of this machine
-				restApplies = false
-			}
-			continue
-		}
-		if line == "" || line[0] == '#' || !modelApplies || !restApplies {
-			continue
-		}
-		if words := strings.Fields(line); words[0] == "initramfs" || words[0] == "include" {
-			if words[0] == "include" || len(words) < 2 {
-				return c, fmt.Errorf("line %d of config.txt: %q is not understood here", i+1, line)
-			}
-			c.Initramfs = strings.Split(words[1], ",")
-			continue
-		}
-		key, value, _ := strings.Cut(line, "=")
-		switch value = strings.TrimSpace(value); strings.TrimSpace(key) {
-		case "kernel":
-			c.Kernel = value
-		case "ramfsfile":
-			c.Initramfs = strings.Split(value, ",")
-		case "cmdline":
-			c.Cmdline = value
-		case "os_prefix":
-			prefix = value
-		case "overlay_prefix":
-			overlays = value
-		case "device_tree":
-			c.DeviceTree = value
-		case "dtoverlay":
-			// An empty one ends the parameters of the one before.
-			if name := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ':' }); len(name) > 0 {
-				c.Overlays = append(c.Overlays, name[0])
-			}
-		case "start_file":
-			c.Start = value
-		case "fixup_file":
-			c.Fixup = value
-		case "auto_initramfs":
-			auto = value == "1"
-		case "arm_64bit":
-			if value == "0" {
-				return c, fmt.Errorf("line %d of config.txt: %q asks for a 32-bit kernel, this system is 64-bit", i+1, line)
-			}
+		if err := p.line(strings.TrimSpace(line)); err != nil {
+			return p.config, fmt.Errorf("line %d of config.txt: %q %w", i+1, strings.TrimSpace(line), err)
 		}
 	}
+	p.addUsual(exists)
+	p.addPrefixes()
+	return p.config, nil
+}
+
+type parser struct {
+	model  Model
+	config Config
+
+	modelApplies  bool // the last section for a model is for this one
+	restApplies   bool // the last section for anything else is for this machine
+	autoInitramfs bool
+	prefix        string
+	overlayPrefix string
+}
+
+func (p *parser) line(line string) error {
+	if strings.HasPrefix(line, "[") && strings.HasSuffix(line, "]") {
+		p.section(strings.ToLower(line[1 : len(line)-1]))
+		return nil
+	}
+	if line == "" || line[0] == '#' || !p.modelApplies || !p.restApplies {
+		return nil
+	}
+	switch words := strings.Fields(line); {
+	case words[0] == "include", words[0] == "initramfs" && len(words) < 2:
+		return errors.New("is not understood here")
+	case words[0] == "initramfs":
+		p.config.Initramfs = strings.Split(words[1], ",")
+		return nil
+	}
+	key, value, _ := strings.Cut(line, "=")
+	return p.option(strings.TrimSpace(key), strings.TrimSpace(value))
+}
+
+func (p *parser) section(name string) {
+	switch {
+	case name == "all":
+		p.modelApplies, p.restApplies = true, true
+	case sections[name]:
+		p.modelApplies = slices.Contains(p.model.sections, name)
+	default: // [none], [tryboot], [EDID=…]: nothing of it is true of this machine
+		p.restApplies = false
+	}
+}
+
+func (p *parser) option(key, value string) error {
+	switch key {
+	case "kernel":
+		p.config.Kernel = value
+	case "ramfsfile":
+		p.config.Initramfs = strings.Split(value, ",")
+	case "cmdline":
+		p.config.Cmdline = value
+	case "os_prefix":
+		p.prefix = value
+	case "overlay_prefix":
+		p.overlayPrefix = value
+	case "device_tree":
+		p.config.DeviceTree = value
+	case "dtoverlay":
+		// An empty one ends the parameters of the one before.
+		if name := strings.FieldsFunc(value, func(r rune) bool { return r == ',' || r == ':' }); len(name) > 0 {
+			p.config.Overlays = append(p.config.Overlays, name[0])
+		}
+	case "start_file":
+		p.config.Start = value
+	case "fixup_file":
+		p.config.Fixup = value
+	case "auto_initramfs":
+		p.autoInitramfs = value == "1"
+	case "arm_64bit":
+		if value == "0" {
+			return errors.New("asks for a 32-bit kernel, this system is 64-bit")
+		}
+	}
+	return nil
+}
+
+// addUsual adds what the firmware looks for where config.txt names nothing.
+func (p *parser) addUsual(exists func(name string) bool) {
+	c := &p.config
 	if c.Kernel == "" {
-		c.Kernel = m.kernels[len(m.kernels)-1]
-		for _, name := range m.kernels {
-			if exists(prefix + name) {
-				c.Kernel = name
-				break
-			}
+		c.Kernel = p.model.kernels[len(p.model.kernels)-1]
+		if at := slices.IndexFunc(p.model.kernels, func(name string) bool { return exists(p.prefix + name) }); at >= 0 {
+			c.Kernel = p.model.kernels[at]
 		}
 	}
-	if auto && c.Initramfs == nil {
+	if p.autoInitramfs && c.Initramfs == nil {
 		name := strings.TrimSuffix(c.Kernel, path.Ext(c.Kernel))
 		if rest, ok := strings.CutPrefix(name, "kernel"); ok {
 			c.Initramfs = []string{"initramfs" + rest}
 		}
 	}
-	c.Kernel, c.Cmdline, c.DeviceTree = prefix+c.Kernel, prefix+c.Cmdline, prefix+c.DeviceTree
+}
+
+func (p *parser) addPrefixes() {
+	c := &p.config
+	c.Kernel, c.Cmdline, c.DeviceTree = p.prefix+c.Kernel, p.prefix+c.Cmdline, p.prefix+c.DeviceTree
 	for i := range c.Initramfs {
-		c.Initramfs[i] = prefix + c.Initramfs[i]
+		c.Initramfs[i] = p.prefix + c.Initramfs[i]
 	}
 	for i := range c.Overlays {
-		c.Overlays[i] = prefix + overlays + c.Overlays[i] + ".dtbo"
+		c.Overlays[i] = p.prefix + p.overlayPrefix + c.Overlays[i] + ".dtbo"
 	}
-	return c, nil
 }

@@ -16,49 +16,62 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/ctxio"
 )
 
 // copyImage writes raw to w: the mapped ranges as they are, and zeros, unread,
 // for what lies between. It returns the mapped ranges with their sums.
 func copyImage(ctx context.Context, w io.Writer, raw io.ReaderAt, size int64, mapped []diskimage.Range) ([]mappedRange, error) {
-	buf, zeros := make([]byte, 1<<20), make([]byte, 1<<20)
+	c := imageCopier{w: ctxio.Writer(ctx, w), raw: raw, buf: make([]byte, 1<<20), zeros: make([]byte, 1<<20)}
 	var sums []mappedRange
 	var at int64
-	skip := func(end int64) error {
-		for at < end {
-			n := min(end-at, int64(len(zeros)))
-			if _, err := w.Write(zeros[:n]); err != nil {
-				return err
-			}
-			at += n
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
-		}
-		return nil
-	}
 	for _, r := range mapped {
-		if err := skip(r.Start); err != nil {
+		if err := c.skip(r.Start - at); err != nil {
 			return nil, err
 		}
-		sum := sha256.New()
-		for at < r.End {
-			part := buf[:min(r.End-at, int64(len(buf)))]
-			if n, err := raw.ReadAt(part, at); n < len(part) {
-				return nil, fmt.Errorf("reading the raw image at byte %d: %w", at, err)
-			}
-			sum.Write(part)
-			if _, err := w.Write(part); err != nil {
-				return nil, err
-			}
-			at += int64(len(part))
-			if ctx.Err() != nil {
-				return nil, context.Cause(ctx)
-			}
+		sum, err := c.copy(r)
+		if err != nil {
+			return nil, err
 		}
-		sums = append(sums, mappedRange{r, hex.EncodeToString(sum.Sum(nil))})
+		sums = append(sums, mappedRange{r, sum})
+		at = r.End
 	}
-	return sums, skip(size)
+	return sums, c.skip(size - at)
+}
+
+type imageCopier struct {
+	w          io.Writer
+	raw        io.ReaderAt
+	buf, zeros []byte
+}
+
+// skip writes n zeros.
+func (c *imageCopier) skip(n int64) error {
+	for n > 0 {
+		written, err := c.w.Write(c.zeros[:min(n, int64(len(c.zeros)))])
+		if err != nil {
+			return err
+		}
+		n -= int64(written)
+	}
+	return nil
+}
+
+// copy writes a part of the raw image and returns its SHA-256 in hexadecimal.
+func (c *imageCopier) copy(r diskimage.Range) (string, error) {
+	sum := sha256.New()
+	for at := r.Start; at < r.End; {
+		part := c.buf[:min(r.End-at, int64(len(c.buf)))]
+		if n, err := c.raw.ReadAt(part, at); n < len(part) {
+			return "", fmt.Errorf("reading the raw image at byte %d: %w", at, err)
+		}
+		sum.Write(part)
+		if _, err := c.w.Write(part); err != nil {
+			return "", err
+		}
+		at += int64(len(part))
+	}
+	return hex.EncodeToString(sum.Sum(nil)), nil
 }
 
 // hashedWriter hashes and counts what passes through it, and remembers why it

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 )
 
 // SchemaVersion is the version of the build manifest's format.
@@ -74,17 +76,21 @@ var (
 	diskID       = regexp.MustCompile(`^[0-9a-f]{8}$`)
 )
 
+// complain notes a problem.
+type complain func(format string, args ...any)
+
 // Validate reports everything that is wrong with m at once.
 func (m Manifest) Validate() error {
 	var problems []error
 	bad := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
-	m.validateOrigin(bad)
+	m.validateBuild(bad)
+	m.validateSources(bad)
 	m.PartitionTable.validate(bad, m.RawImage.Size)
 	m.validateFiles(bad)
 	return errors.Join(problems...)
 }
 
-func (m Manifest) validateOrigin(bad func(string, ...any)) {
+func (m Manifest) validateBuild(bad complain) {
 	if m.SchemaVersion != SchemaVersion {
 		bad("schema_version %d: this program knows %d", m.SchemaVersion, SchemaVersion)
 	}
@@ -103,6 +109,9 @@ func (m Manifest) validateOrigin(bad func(string, ...any)) {
 	if m.Created.IsZero() {
 		bad("created is missing")
 	}
+}
+
+func (m Manifest) validateSources(bad complain) {
 	if u, err := url.Parse(m.BaseImage.URL); err != nil || u.Scheme == "" {
 		bad("base_image url %q: want a URL", m.BaseImage.URL)
 	}
@@ -119,10 +128,10 @@ func (m Manifest) validateOrigin(bad func(string, ...any)) {
 	}
 }
 
-func (m Manifest) validateFiles(bad func(string, ...any)) {
-	names, err := namesLike(m.RawImage.Name, m.Version)
-	if err != nil {
-		bad("%w", err)
+func (m Manifest) validateFiles(bad complain) {
+	names, namesErr := namesLike(m.RawImage.Name, m.Version)
+	if namesErr != nil {
+		bad("%w", namesErr)
 	}
 	for _, f := range []struct {
 		key, name string
@@ -130,7 +139,7 @@ func (m Manifest) validateFiles(bad func(string, ...any)) {
 	}{
 		{"raw_image", names.Image, m.RawImage}, {"compressed_image", names.XZ, m.Compressed}, {"block_map", names.BlockMap, m.BlockMap},
 	} {
-		if err == nil && f.file.Name != f.name {
+		if namesErr == nil && f.file.Name != f.name {
 			bad("%s is called %q: want %s", f.key, f.file.Name, f.name)
 		}
 		if f.file.Size <= 0 {
@@ -138,12 +147,12 @@ func (m Manifest) validateFiles(bad func(string, ...any)) {
 		}
 		checkSHA256(bad, f.key, f.file.SHA256)
 	}
-	if m.RawImage.Size%512 != 0 {
-		bad("raw_image has %d bytes: want a multiple of 512", m.RawImage.Size)
+	if m.RawImage.Size%diskimage.SectorSize != 0 {
+		bad("raw_image has %d bytes: want a multiple of %d", m.RawImage.Size, diskimage.SectorSize)
 	}
 }
 
-func (t PartitionTable) validate(bad func(string, ...any), size int64) {
+func (t PartitionTable) validate(bad complain, size int64) {
 	if !diskID.MatchString(t.DiskID) {
 		bad("disk_id %q: want eight hexadecimal digits", t.DiskID)
 	}
@@ -152,20 +161,20 @@ func (t PartitionTable) validate(bad func(string, ...any), size int64) {
 	}
 	var end int64
 	for _, p := range t.Partitions {
-		if p.Start < end || p.Start%512 != 0 || p.Size <= 0 || p.Size%512 != 0 || p.Start+p.Size > size {
+		if p.Start < end || p.Start%diskimage.SectorSize != 0 || p.Size <= 0 || p.Size%diskimage.SectorSize != 0 || p.Start+p.Size > size {
 			bad("partition %d from %d with %d bytes does not fit into the image after the one before", p.Number, p.Start, p.Size)
 		}
 		end = p.Start + p.Size
 	}
 }
 
-func checkSHA256(bad func(string, ...any), what, sum string) {
+func checkSHA256(bad complain, what, sum string) {
 	if !sha256Digits.MatchString(sum) || strings.Count(sum, sum[:1]) == len(sum) {
 		bad("%s: %q is no SHA-256", what, sum)
 	}
 }
 
-func checkDigest(bad func(string, ...any), what, digest string) {
+func checkDigest(bad complain, what, digest string) {
 	sum, ok := strings.CutPrefix(digest, "sha256:")
 	if !ok {
 		bad("%s: %q is no digest: want sha256:…", what, digest)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/docker/go-units"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/ctxio"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -67,25 +68,13 @@ func verifyFile(ctx context.Context, path string, want File, out *progress.Repor
 	task := out.Task("verifying "+want.Name, want.Size)
 	defer task.End()
 	sum := sha256.New()
-	if _, err := io.Copy(io.MultiWriter(sum, task), contextReader{ctx, f}); err != nil {
+	if _, err := io.Copy(ctxio.Writer(ctx, io.MultiWriter(sum, task)), f); err != nil {
 		return fmt.Errorf("reading %s: %w", path, err)
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != want.SHA256 {
 		return fmt.Errorf("%s has the SHA-256 %s, not %s", path, got, want.SHA256)
 	}
 	return nil
-}
-
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
-}
-
-func (c contextReader) Read(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.r.Read(p)
 }
 
 // GitHubAssetLimit is the size at which GitHub refuses a file of a release.

@@ -16,6 +16,8 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/partial"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/renameio/v2"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/ctxio"
 )
 
 // archiveFormat counts the changes of how archives are written: the same
@@ -40,7 +42,7 @@ func writeArchive(ctx context.Context, path string, e Entry, img *image) (sum st
 	}()
 	hash := sha256.New()
 	count := &counter{w: io.MultiWriter(f, hash)}
-	buffered := bufio.NewWriterSize(ctxWriter{ctx, count}, 1<<20)
+	buffered := bufio.NewWriterSize(ctxio.Writer(ctx, count), 1<<20)
 	if err := tarball.Write(e.tag, full, buffered); err != nil {
 		return "", 0, err
 	}

@@ -12,6 +12,7 @@ import (
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/ctxio"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 )
 
@@ -71,7 +72,7 @@ func (b blobs) add(ctx context.Context, h v1.Hash, write func(io.Writer) error) 
 		return fmt.Errorf("emptying %s: %w", partial.Name(), err)
 	}
 	sum := sha256.New()
-	if err := write(ctxWriter{ctx, io.MultiWriter(partial, sum)}); err != nil {
+	if err := write(ctxio.Writer(ctx, io.MultiWriter(partial, sum))); err != nil {
 		return errors.Join(err, os.Remove(partial.Name()))
 	}
 	if got := hex.EncodeToString(sum.Sum(nil)); got != h.Hex {
@@ -115,17 +116,4 @@ func (b blobs) sweep() error {
 		}
 	}
 	return errors.Join(problems...)
-}
-
-// ctxWriter fails as soon as its context has ended, which ends a copy into it.
-type ctxWriter struct {
-	ctx context.Context
-	w   io.Writer
-}
-
-func (c ctxWriter) Write(p []byte) (int, error) {
-	if c.ctx.Err() != nil {
-		return 0, context.Cause(c.ctx)
-	}
-	return c.w.Write(p)
 }
