@@ -25,7 +25,7 @@ func Bench(ctx context.Context, profile, cache, only *string, runs *int) (err er
 	if done, err := elevate(ctx); done {
 		return err
 	}
-	o, err := flags{profile: ptr(or(profile, labProfile)), cache: cache}.options(progress.New(os.Stderr))
+	o, err := flags{profile: new(or(profile, labProfile)), cache: cache}.options(progress.New(os.Stderr))
 	if err != nil {
 		return err
 	}

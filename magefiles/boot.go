@@ -71,21 +71,19 @@ func Scenarios() error {
 
 // Demo builds the lab image, which needs nothing but a Debian mirror, and boots it.
 func Demo(ctx context.Context, cache, refresh *string, limit *int) error {
-	return boot(ctx, flags{profile: ptr(labProfile), cache: cache, refresh: refresh, level: ptr(demoLevel), limit: limit})
+	return boot(ctx, flags{profile: new(labProfile), cache: cache, refresh: refresh, level: new(demoLevel), limit: limit})
 }
 
 // bootCore puts the lab image through the scenarios CI runs.
 func bootCore(ctx context.Context) error {
-	return boot(ctx, flags{profile: ptr(labProfile), level: ptr(demoLevel), scenario: ptr("core")})
+	return boot(ctx, flags{profile: new(labProfile), level: new(demoLevel), scenario: new("core")})
 }
 
 // bootFull shows that a profile decides by its var-file alone what runs on a
 // device: the lab image with the optional services, as far as its sockets.
 func bootFull(ctx context.Context) error {
-	return boot(ctx, flags{profile: ptr(labFullProfile), level: ptr(demoLevel), scenario: ptr("sockets")})
+	return boot(ctx, flags{profile: new(labFullProfile), level: new(demoLevel), scenario: new("sockets")})
 }
 
 // demoLevel compresses lightly: the archive of a demo is unpacked once, by its boot.
 const demoLevel = 0
-
-func ptr[T any](v T) *T { return &v }

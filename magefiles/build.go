@@ -73,7 +73,7 @@ func Release(ctx context.Context, profile, version, cache, refresh, engine, scen
 func makeRelease(ctx context.Context, f flags) error {
 	f.locked = true
 	if f.scenario == nil {
-		f.scenario = ptr("all")
+		f.scenario = new("all")
 	}
 	o, err := f.bootOptions()
 	if err != nil {

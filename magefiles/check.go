@@ -4,19 +4,13 @@ package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
-	"regexp"
-	"strings"
 
-	"github.com/bitfield/script"
 	"github.com/magefile/mage/mg"
 
-	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
+	"github.com/cubeos-app/releases/magefiles/internal/lint"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/proof"
-	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
@@ -45,7 +39,7 @@ func (t Test) All(ctx context.Context) error {
 func (Test) Unit(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
-	needs := host.Needs{Groups: []host.Group{host.Lint, host.Test}}
+	needs := host.Needs{Groups: []host.Group{host.Test}}
 	if err := host.EnsureInstalled(ctx, needs, progress.New(os.Stderr)); err != nil {
 		return err
 	}
@@ -71,7 +65,7 @@ func (Test) Integration(ctx context.Context) error {
 
 // Proofs builds the lab image twice and provisions it once more emulated: all have to be the same.
 func (Test) Proofs(ctx context.Context) error {
-	return verify(ctx, flags{profile: ptr(labProfile)}, proof.Both)
+	return verify(ctx, flags{profile: new(labProfile)}, proof.Both)
 }
 
 // Verify groups proofs about the build itself.
@@ -89,7 +83,7 @@ func (Verify) Reproducible(ctx context.Context, profile, cache *string) error {
 
 // verify compresses lightly: what is compared is whether it comes out the same.
 func verify(ctx context.Context, f flags, what func(context.Context, *pipeline.Build) error) error {
-	f.level = ptr(demoLevel)
+	f.level = new(demoLevel)
 	return build(ctx, f, []host.Group{host.Build}, what)
 }
 
@@ -104,7 +98,7 @@ func goTest(ctx context.Context, args ...string) error {
 	return process.Cmd{Argv: append([]string{"go"}, args...), Stdout: os.Stdout, Stderr: os.Stderr}.Run(ctx)
 }
 
-// Lint checks the sources: gofmt, vet, staticcheck, shellcheck, shfmt, and the recipe by Packer itself; it changes nothing.
+// Lint checks the sources: gofmt, golangci-lint, deadcode, shellcheck, shfmt, and the recipe by Packer itself; it changes nothing.
 func Lint(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -112,68 +106,5 @@ func Lint(ctx context.Context) error {
 	if err := host.EnsureInstalled(ctx, host.Needs{Groups: []host.Group{host.Lint}}, log); err != nil {
 		return err
 	}
-	shell, err := sources(".sh")
-	if err != nil {
-		return err
-	}
-	recipes, err := sources(".hcl")
-	if err != nil {
-		return err
-	}
-	const tags = "-tags=mage,integration"
-	checks := []struct {
-		name string
-		run  func() error
-	}{
-		{"gofmt", func() error { return mustBeSilent(ctx, "gofmt", "-l", "magefiles") }},
-		{"go vet", func() error { return process.Run(ctx, "go", "vet", tags, "./magefiles/...") }},
-		{"staticcheck", func() error { return process.Run(ctx, "go", "tool", "staticcheck", tags, "./magefiles/...") }},
-		{"go mod tidy", func() error { return process.Run(ctx, "go", "mod", "tidy", "-diff") }},
-		{"shellcheck", func() error {
-			return process.Run(ctx, append([]string{"shellcheck", "-x", "-P", "SCRIPTDIR"}, shell...)...)
-		}},
-		{"shfmt", func() error {
-			return process.Run(ctx, append([]string{"go", "tool", "shfmt", "-d", "-i", "2", "-ci", "-bn"}, shell...)...)
-		}},
-		{"recipe format", func() error {
-			var problems []error
-			for _, file := range recipes {
-				problems = append(problems, recipe.CheckFormat(file))
-			}
-			return errors.Join(problems...)
-		}},
-		{"recipe by Packer itself, which is compiled the first time", func() error { return packer.Validate(ctx, ".") }},
-	}
-	var problems []error
-	for _, c := range checks {
-		log.Printf("lint: %s", c.name)
-		problems = append(problems, c.run())
-	}
-	return errors.Join(problems...)
-}
-
-// mustBeSilent runs a command whose every line of output is a problem.
-func mustBeSilent(ctx context.Context, argv ...string) error {
-	out, err := process.Output(ctx, argv...)
-	if err == nil && out != "" {
-		err = errors.New(strings.Join(argv, " ") + " lists:\n" + out)
-	}
-	return err
-}
-
-// sources returns the files of the repository with the given ending, tests'
-// broken samples left out.
-func sources(ending string) ([]string, error) {
-	var files []string
-	for _, dir := range []string{"packer", "firstboot", "configs", "magefiles"} {
-		found, err := script.FindFiles(dir).
-			MatchRegexp(regexp.MustCompile(regexp.QuoteMeta(ending) + "$")).
-			Reject("/testdata/").
-			Slice()
-		if err != nil {
-			return nil, fmt.Errorf("looking for %s files in %s: %w", ending, dir, err)
-		}
-		files = append(files, found...)
-	}
-	return files, nil
+	return lint.Run(ctx, log)
 }

@@ -64,7 +64,7 @@ func TestIndicesRunBothWays(t *testing.T) {
 
 func TestGeneratedTreesAreTheSameAndGrow(t *testing.T) {
 	dir := t.TempDir()
-	make := func(name string, files int) (digest string, bytes int64) {
+	tree := func(name string, files int) (digest string, bytes int64) {
 		t.Helper()
 		tree := filepath.Join(dir, name)
 		bytes, err := generate(tree, files)
@@ -77,12 +77,12 @@ func TestGeneratedTreesAreTheSameAndGrow(t *testing.T) {
 		}
 		return digest, bytes - bootFileSize
 	}
-	first, bytes := make("first", 500)
-	second, _ := make("second", 500)
+	first, bytes := tree("first", 500)
+	second, _ := tree("second", 500)
 	if first != second {
 		t.Error("two trees of as many files differ")
 	}
-	if _, twice := make("twice", 1000); twice < bytes*3/2 || twice > bytes*5/2 {
+	if _, twice := tree("twice", 1000); twice < bytes*3/2 || twice > bytes*5/2 {
 		t.Errorf("twice as many files have %d bytes, not about twice %d", twice, bytes)
 	}
 }

@@ -262,7 +262,7 @@ func nonZero(path string) (int64, error) {
 		}
 		at = data &^ 4095
 		got, err := f.ReadAt(block, at)
-		if err != nil && err != io.EOF {
+		if err != nil && !errors.Is(err, io.EOF) {
 			return 0, err
 		}
 		if !bytes.Equal(block[:got], zero[:got]) {

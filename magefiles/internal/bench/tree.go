@@ -34,7 +34,7 @@ const (
 // returns how many bytes are in them. Half of the contents can be compressed.
 func generate(dir string, files int) (int64, error) {
 	random := rand.NewChaCha8([32]byte{'t', 'r', 'e', 'e'})
-	choose := rand.New(random)
+	choose := rand.New(random) //nolint:gosec // the same for everybody, which is the point
 	const text = "The contents of a file are easy to compress.\n"
 	plain := []byte(strings.Repeat(text, bootFileSize/len(text)+1)) // no file is larger
 	var bytes int64

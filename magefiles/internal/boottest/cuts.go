@@ -98,7 +98,7 @@ func (s *session) record(ctx context.Context, d *device, cuts *PowerCuts) (_ []m
 	began, last := time.Now(), m.Console.Expect(cuts.Until)
 	var moments []moment
 	for disk := d.spec.Disk; ; {
-		pause := shortest + rand.N(longest-shortest)
+		pause := shortest + rand.N(longest-shortest) //nolint:gosec // no secret
 		waited, stop := m.Within(ctx, pause)
 		_, err := last.Wait(waited)
 		stop()
@@ -126,7 +126,7 @@ func choose(moments []moment, n int) []moment {
 	chosen := make([]moment, n)
 	for i := range chosen {
 		from, to := i*len(moments)/n, (i+1)*len(moments)/n
-		chosen[i] = moments[from+rand.IntN(to-from)]
+		chosen[i] = moments[from+rand.IntN(to-from)] //nolint:gosec // no secret
 	}
 	return chosen
 }

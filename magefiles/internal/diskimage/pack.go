@@ -110,12 +110,8 @@ func (l Layout) packOnce(ctx context.Context, src Source, img string, size, inod
 	if err != nil {
 		return err
 	}
-	if err := f.Truncate(root.Start + root.Size); err != nil {
-		f.Close()
+	if err := errors.Join(f.Truncate(root.Start+root.Size), f.Close()); err != nil {
 		return fmt.Errorf("sizing %s: %w", img, err)
-	}
-	if err := f.Close(); err != nil {
-		return err
 	}
 	if err := (Table{l.ID, []Partition{boot, root}}).write(ctx, img); err != nil {
 		return err

@@ -80,7 +80,7 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler) (stop func
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
 	// What is under way when the build is cancelled is of no use to anyone.
-	unwatch := context.AfterFunc(ctx, func() { srv.Close() })
+	unwatch := context.AfterFunc(ctx, func() { _ = srv.Close() })
 	return sync.OnceValue(func() error {
 		unwatch()
 		err := srv.Close()

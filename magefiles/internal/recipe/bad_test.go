@@ -57,7 +57,7 @@ func wanted(t *testing.T, file string) []want {
 	var wants []want
 	for i, line := range strings.Split(string(b), "\n") {
 		if _, texts, ok := strings.Cut(line, "# want: "); ok {
-			for _, text := range strings.Split(texts, " | ") {
+			for text := range strings.SplitSeq(texts, " | ") {
 				wants = append(wants, want{file, i + 1, text})
 			}
 		}

@@ -8,6 +8,7 @@ package recipe
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -203,9 +204,7 @@ func (l *loader) context(more map[string]cty.Value) *hcl.EvalContext {
 			"path":  l.path,
 		},
 	}
-	for name, v := range more {
-		ctx.Variables[name] = v
-	}
+	maps.Copy(ctx.Variables, more)
 	return ctx
 }
 

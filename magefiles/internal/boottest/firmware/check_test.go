@@ -80,10 +80,10 @@ func (c card) check() error {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	replace := func(name, old, new string) func(card) card {
+	replace := func(name, from, to string) func(card) card {
 		return func(c card) card {
 			c.files = maps.Clone(c.files)
-			c.files[name] = strings.Replace(c.files[name], old, new, 1)
+			c.files[name] = strings.Replace(c.files[name], from, to, 1)
 			return c
 		}
 	}

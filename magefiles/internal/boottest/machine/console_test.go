@@ -72,11 +72,11 @@ func TestConsoleLines(t *testing.T) {
 
 func TestExpectCountsOnlyWhatComes(t *testing.T) {
 	c := &Console{}
-	print := func(s string) { _, _ = c.Write([]byte(s)) }
-	print("mark 1\n")
+	printed := func(s string) { _, _ = c.Write([]byte(s)) }
+	printed("mark 1\n")
 	e := c.Expect(regexp.MustCompile(`mark \d`))
 	never := c.Expect(regexp.MustCompile(`never`))
-	print("something else\nmark 2\nmark 3\n")
+	printed("something else\nmark 2\nmark 3\n")
 	if line, err := e.Wait(t.Context()); err != nil || line != "mark 2" {
 		t.Errorf("got %q, %v, want mark 2", line, err)
 	}

@@ -41,9 +41,8 @@ func (m *Machine) HTTP(ctx context.Context, scheme string, port int, path string
 	}
 	client := http.Client{
 		Transport: &http.Transport{
-			DisableKeepAlives: true, // a connection must not outlive a reboot
-			// A device that was just flashed can only have a certificate of its own.
-			TLSClientConfig: &tls.Config{InsecureSkipVerify: true},
+			DisableKeepAlives: true,                                  // a connection must not outlive a reboot
+			TLSClientConfig:   &tls.Config{InsecureSkipVerify: true}, //nolint:gosec // a device that was just flashed can only have a certificate of its own
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}

@@ -179,7 +179,7 @@ func judgeMemory(out string, limit int64) (string, error) {
 
 func integers(out string, want int) ([]int64, error) {
 	var n []int64
-	for _, f := range strings.Fields(out) {
+	for f := range strings.FieldsSeq(out) {
 		i, err := strconv.ParseInt(f, 10, 64)
 		if err != nil {
 			return nil, err

@@ -84,11 +84,21 @@ var (
 	inside   = regexp.MustCompile(`^docker[-/]([0-9a-f]{64})$`)
 )
 
-// parseSockets reads what tellSockets prints. A service listens on every address
-// whether it does so by one socket of both versions of IP or by two.
+// containers are those that run on a device.
+type containers struct {
+	names map[string]string // by ID
+	ids   map[string]string // by process
+}
+
+// of returns the name of the container that a process is in.
+func (c containers) of(process string) (name string, ok bool) {
+	id, ok := c.ids[process]
+	return cmp.Or(c.names[id], "container "+id), ok
+}
+
+// parseSockets reads what tellSockets prints.
 func parseSockets(out string) ([]string, error) {
-	names := map[string]string{}      // of containers
-	containers := map[string]string{} // of processes
+	c := containers{names: map[string]string{}, ids: map[string]string{}}
 	var lines []string
 	for line := range strings.Lines(out) {
 		kind, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
@@ -96,42 +106,51 @@ func parseSockets(out string) ([]string, error) {
 		case "socket":
 			lines = append(lines, rest)
 		case "container":
-			names[first] = withoutTask(second)
+			c.names[first] = withoutTask(second)
 		case "process":
 			if m := inside.FindStringSubmatch(second); m != nil {
-				containers[first] = m[1]
+				c.ids[first] = m[1]
 			}
 		}
 	}
 	var sockets []string
 	for _, line := range lines {
-		f := strings.Fields(line)
-		colon := -1
-		if len(f) > 4 {
-			colon = strings.LastIndex(f[4], ":")
+		found, err := parseSocket(line, c)
+		if err != nil {
+			return nil, err
 		}
-		if colon < 0 {
-			return nil, fmt.Errorf("ss shows %q", line)
-		}
-		address, port := f[4][:colon], f[4][colon+1:]
-		who := []string{}
-		for _, m := range listener.FindAllStringSubmatch(line, -1) {
-			name := m[1]
-			if id, ok := containers[m[2]]; ok {
-				name = cmp.Or(names[id], "container "+id)
-				if address == "0.0.0.0" || address == "[::]" {
-					address = everywhere
-				}
-			}
-			who = append(who, name)
-		}
-		slices.Sort(who)
-		found := socket(f[0], address, port, cmp.Or(strings.Join(slices.Compact(who), "+"), "-"))
 		if !slices.Contains(sockets, found) {
 			sockets = append(sockets, found)
 		}
 	}
 	return sockets, nil
+}
+
+// parseSocket reads a line of ss. A service listens on every address whether it
+// does so by one socket of both versions of IP or by two.
+func parseSocket(line string, c containers) (string, error) {
+	f := strings.Fields(line)
+	colon := -1
+	if len(f) > 4 {
+		colon = strings.LastIndex(f[4], ":")
+	}
+	if colon < 0 {
+		return "", fmt.Errorf("ss shows %q", line)
+	}
+	address, port := f[4][:colon], f[4][colon+1:]
+	who := []string{}
+	for _, m := range listener.FindAllStringSubmatch(line, -1) {
+		name, ok := c.of(m[2])
+		switch {
+		case !ok:
+			name = m[1]
+		case address == "0.0.0.0", address == "[::]":
+			address = everywhere
+		}
+		who = append(who, name)
+	}
+	slices.Sort(who)
+	return socket(f[0], address, port, cmp.Or(strings.Join(slices.Compact(who), "+"), "-")), nil
 }
 
 func judgeSockets(out string, want []string) (string, error) {

@@ -129,7 +129,7 @@ func cutsPowerAfter(what, line string, longest time.Duration) boottest.Check {
 			if _, err := s.Console.Expect(re).Wait(ctx); err != nil {
 				return "", err
 			}
-			after := rand.N(longest).Round(time.Millisecond)
+			after := rand.N(longest).Round(time.Millisecond) //nolint:gosec // no secret
 			select {
 			case <-time.After(after):
 			case <-ctx.Done():

@@ -149,7 +149,7 @@ func (s *step) file(parts *[]string) error {
 		if err != nil {
 			return err
 		}
-		dir, from, to := source, uploadDir, s.Destination
+		dir, from, to := source, uploadDir+"/.", s.Destination
 		argv := []string{"cp", "-R"}
 		switch {
 		case !info.IsDir():
@@ -159,9 +159,7 @@ func (s *step) file(parts *[]string) error {
 			if strings.HasSuffix(to, "/") {
 				to = path.Join(to, filepath.Base(source))
 			}
-		case strings.HasSuffix(source, "/"):
-			from = uploadDir + "/."
-		default:
+		case !strings.HasSuffix(source, "/"):
 			dir, from = filepath.Dir(source), path.Join(uploadDir, filepath.Base(source))
 		}
 		*parts = append(*parts, from, to, sum)

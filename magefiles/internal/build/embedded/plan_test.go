@@ -205,14 +205,14 @@ func (w *checkout) move() {
 	w.root = root
 }
 
-func (w *checkout) edit(old, new string) {
+func (w *checkout) edit(from, to string) {
 	w.Helper()
 	raw, err := os.ReadFile(w.path("x.pkr.hcl"))
 	w.must(err)
-	if !strings.Contains(string(raw), old) {
-		w.Fatalf("the recipe has no %q", old)
+	if !strings.Contains(string(raw), from) {
+		w.Fatalf("the recipe has no %q", from)
 	}
-	w.write("x.pkr.hcl", strings.Replace(string(raw), old, new, 1))
+	w.write("x.pkr.hcl", strings.Replace(string(raw), from, to, 1))
 }
 
 func (w *checkout) load() build.Job {

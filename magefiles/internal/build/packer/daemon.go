@@ -138,7 +138,7 @@ func contextOptions(name string) ([]client.Opt, error) {
 }
 
 func tlsConfig(files *dockercontext.TLSData, skipVerify bool) (*tls.Config, error) {
-	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: skipVerify}
+	c := &tls.Config{MinVersion: tls.VersionTLS12, InsecureSkipVerify: skipVerify} //nolint:gosec // the user told docker so
 	if files == nil {
 		return c, nil
 	}

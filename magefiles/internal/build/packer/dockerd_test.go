@@ -158,7 +158,7 @@ func (d *dockerd) stop() {
 	if d.proc == nil {
 		return
 	}
-	d.Client.Close()
+	_ = d.Close()
 	if err := d.proc.Signal(syscall.SIGTERM); err != nil {
 		d.t.Error(err)
 	}

@@ -130,7 +130,7 @@ func TestBuild(t *testing.T) {
 	})
 	t.Run("killed container", func(t *testing.T) {
 		w := newFixture(t, img)
-		ended := w.hanging(t.Context(), "true")
+		ended := w.hanging(t.Context())
 		if err := d.ContainerKill(t.Context(), w.container(d), "KILL"); err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestBuild(t *testing.T) {
 	})
 	t.Run("removed container", func(t *testing.T) {
 		w := newFixture(t, img)
-		ended := w.hanging(t.Context(), "true")
+		ended := w.hanging(t.Context())
 		if err := d.ContainerRemove(t.Context(), w.container(d), container.RemoveOptions{Force: true}); err != nil {
 			t.Fatal(err)
 		}
@@ -148,7 +148,7 @@ func TestBuild(t *testing.T) {
 	t.Run("interrupted", func(t *testing.T) {
 		w := newFixture(t, img)
 		ctx, cancel := context.WithCancel(t.Context())
-		ended := w.hanging(ctx, "true")
+		ended := w.hanging(ctx)
 		cancel()
 		if err := <-ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("got %v, want context.Canceled", err)
@@ -292,7 +292,7 @@ func TestDaemonStoppedMidway(t *testing.T) {
 	d := startDockerd(t)
 	d.load(standIn(t), builderName)
 	w := newFixture(t, buildtest.BaseImage(t))
-	ended := w.hanging(t.Context(), "true")
+	ended := w.hanging(t.Context())
 	d.stop()
 	wants(t, <-ended, "went away during the build|stopped from outside")
 	d.start()
@@ -308,7 +308,7 @@ func TestDaemonLostMidway(t *testing.T) {
 	d.load(standIn(t), builderName)
 	w := newFixture(t, buildtest.BaseImage(t))
 	lose := d.behindProxy()
-	ended := w.hanging(t.Context(), "true")
+	ended := w.hanging(t.Context())
 	lose()
 	wants(t, <-ended, "went away during the build", "left for the next build to clear away")
 	t.Setenv("DOCKER_HOST", "unix://"+d.socket())

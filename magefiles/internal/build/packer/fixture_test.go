@@ -179,9 +179,9 @@ func (w *fixture) until(text string, ended <-chan error) {
 }
 
 // hanging starts a build whose first provisioner never ends.
-func (w *fixture) hanging(ctx context.Context, meanwhile string) <-chan error {
+func (w *fixture) hanging(ctx context.Context) <-chan error {
 	w.t.Helper()
-	w.first(meanwhile + "\necho hangs\nsleep 4321.5")
+	w.first("echo hangs\nsleep 4321.5")
 	ended := make(chan error, 1)
 	go func() { ended <- w.build(ctx) }()
 	w.until("provisioner 1 of 3, first", ended)

@@ -61,7 +61,7 @@ func TestDaemonThatSeesNoneOfTheFiles(t *testing.T) {
 	w.nothingLeft(d)
 
 	w = newFixture(t, img)
-	ended := w.hanging(t.Context(), "true")
+	ended := w.hanging(t.Context())
 	if err := d.ContainerKill(t.Context(), w.container(d), "KILL"); err != nil {
 		t.Fatal(err)
 	}

@@ -137,7 +137,7 @@ cat /dev/zero >root/big`, "sh", d.Scratch, d.Tree)
 
 func TestAProvisionersOwnFullDiskIsNotTheCaches(t *testing.T) {
 	broken := &process.Error{Output: "tar: No space left on device", Err: errors.New("exit status 1")}
-	if err := ExplainFull(t.TempDir(), broken); err != error(broken) {
+	if err := ExplainFull(t.TempDir(), broken); !errors.Is(err, broken) {
 		t.Errorf("got %v although there is room", err)
 	}
 }

@@ -267,7 +267,7 @@ func work(ctx context.Context, dir string, n, round int, made *atomic.Int32) (er
 	for _, tree := range trees {
 		raw, err := os.ReadFile(filepath.Join(tree, "etc/conf"))
 		if err != nil || string(raw) != "contents" {
-			return fmt.Errorf("a layer in use is not whole: %q, %v", raw, err)
+			return fmt.Errorf("a layer in use is not whole: %q, %w", raw, err)
 		}
 	}
 	return nil

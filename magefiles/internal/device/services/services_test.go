@@ -137,7 +137,7 @@ func TestBadRowsAreRefusedAllAtOnce(t *testing.T) {
 			}
 		}
 	}
-	for content, want := range map[string]string{`{"services": []}`: "no service", `{"services": [{"nmae": "x"}]}`: "nmae", `{`: "EOF"} {
+	for content, want := range map[string]string{`{"services": []}`: "no service", `{"services": [{"label": "x"}]}`: "label", `{`: "EOF"} {
 		if err := os.WriteFile(path, []byte(content), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -98,8 +98,7 @@ func (a *api) writable() error {
 	if err != nil {
 		return fmt.Errorf("writing to the data directory: %w", err)
 	}
-	defer os.Remove(f.Name())
-	return f.Close()
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 // database opens the database for writing and makes it if it is not there, as

@@ -33,7 +33,7 @@ func serve(ctx context.Context, webs ...web) error {
 	var listeners []net.Listener
 	defer func() {
 		for _, l := range listeners {
-			l.Close()
+			_ = l.Close()
 		}
 	}()
 	for _, w := range webs {

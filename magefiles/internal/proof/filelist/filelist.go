@@ -70,7 +70,7 @@ func Read(ctx context.Context, src diskimage.Source) (List, error) {
 func (l List) read(r io.Reader, at string) error {
 	for files := tar.NewReader(r); ; {
 		h, err := files.Next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {

@@ -80,15 +80,13 @@ func fileSum(t testing.TB, path string) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-func run(t testing.TB, dir string, argv ...string) string {
+func run(t testing.TB, dir string, argv ...string) {
 	t.Helper()
 	cmd := exec.Command(argv[0], argv[1:]...)
 	cmd.Dir = dir
-	out, err := cmd.CombinedOutput()
-	if err != nil {
+	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", argv, err, out)
 	}
-	return string(out)
 }
 
 func TestFinishRoundTrip(t *testing.T) {

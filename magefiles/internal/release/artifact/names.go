@@ -94,7 +94,7 @@ var (
 // versionFromDescribe reads what git describe --long --always --dirty prints.
 // A commit after v1.2.3 is on the way to 1.2.4, so it is a pre-release of that.
 func versionFromDescribe(described string) (string, error) {
-	version := ""
+	var version string
 	if m := describedSHA.FindStringSubmatch(described); m != nil {
 		version = "0.0.0-dev+g" + m[1] + dirtyMark(m[2])
 	} else if m := describedTag.FindStringSubmatch(described); m != nil {

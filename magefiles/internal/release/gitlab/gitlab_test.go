@@ -35,7 +35,7 @@ func TestPlan(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			vars := map[string]string{"GITLAB_CI": "true"}
-			for _, pair := range strings.Fields(tt.env) {
+			for pair := range strings.FieldsSeq(tt.env) {
 				key, value, _ := strings.Cut(pair, "=")
 				vars[key] = value
 			}

@@ -90,8 +90,7 @@ type statusError struct{ status string }
 func (e *statusError) Error() string { return "the server answered " + e.status }
 
 func temporary(err error) bool {
-	var status *statusError
-	if errors.As(err, &status) {
+	if status, ok := errors.AsType[*statusError](err); ok {
 		return strings.HasPrefix(status.status, "5") || strings.HasPrefix(status.status, "429")
 	}
 	return !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.ENOSPC)

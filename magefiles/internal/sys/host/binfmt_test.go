@@ -6,6 +6,7 @@ import (
 	"debug/elf"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -87,9 +88,7 @@ func TestEntryMatches(t *testing.T) {
 func fakeBinfmt(t *testing.T, entries map[string]string) string {
 	dir := t.TempDir()
 	files := map[string]string{"register": "", "status": "enabled\n"}
-	for name, text := range entries {
-		files[name] = text
-	}
+	maps.Copy(files, entries)
 	for name, text := range files {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			t.Fatal(err)

@@ -113,12 +113,9 @@ func this() machine {
 
 func (m machine) check(ctx context.Context, n Needs) (Report, error) {
 	var r Report
-	if f, err := os.Open(filepath.Join(m.root, "etc/os-release")); err == nil {
-		r.Distribution, err = distribution(f)
-		f.Close()
-		if err != nil {
-			return r, fmt.Errorf("reading /etc/os-release: %w", err)
-		}
+	var err error
+	if r.Distribution, err = distribution(filepath.Join(m.root, "etc/os-release")); err != nil {
+		return r, err
 	}
 	r.Problems = m.missing(n.Groups)
 	if err := m.checkRoot(ctx, n, &r); err != nil {
@@ -146,13 +143,17 @@ func (m machine) missing(groups []Group) []Problem {
 
 func (m machine) has(req Requirement) bool {
 	if req.Tool != "" {
-		_, err := m.lookPath(req.Tool)
-		return err == nil
+		return m.hasTool(req.Tool)
 	}
 	return slices.ContainsFunc(req.Files, func(f string) bool {
 		_, err := os.Stat(filepath.Join(m.root, f))
 		return err == nil
 	})
+}
+
+func (m machine) hasTool(name string) bool {
+	_, err := m.lookPath(name)
+	return err == nil
 }
 
 func (m machine) checkRoot(ctx context.Context, n Needs, r *Report) error {
@@ -168,11 +169,10 @@ func (m machine) checkRoot(ctx context.Context, n Needs, r *Report) error {
 	if !n.Kernel {
 		return nil
 	}
-	for _, tool := range []string{"unshare", "mount", "mke2fs"} {
-		if _, err := m.lookPath(tool); err != nil {
-			r.Unchecked = append(r.Unchecked, "the kernel's features, which takes "+tool)
-			return nil
-		}
+	tools := []string{"unshare", "mount", "mke2fs"}
+	if i := slices.IndexFunc(tools, func(tool string) bool { return !m.hasTool(tool) }); i >= 0 {
+		r.Unchecked = append(r.Unchecked, "the kernel's features, which takes "+tools[i])
+		return nil
 	}
 	r.Problems = append(r.Problems, m.probe(ctx)...)
 	return ctx.Err()

@@ -29,7 +29,7 @@ func probeKernel(ctx context.Context) []Problem {
 	if err != nil {
 		return []Problem{{What: fmt.Sprintf("no temporary directory: %v", err)}}
 	}
-	defer os.Remove(dir)
+	defer func() { _ = os.Remove(dir) }() // it is empty
 	if err := process.Run(ctx, probeArgv("true", dir)...); err != nil {
 		return []Problem{{What: "no private mount and PID namespaces (" + reason(err) + ")", Mend: containerMend}}
 	}

@@ -53,12 +53,12 @@ func helloARM64() []byte {
 
 // proveARM64 executes an arm64 program in a chroot that holds nothing else, as a
 // build will. It needs root.
-func proveARM64(ctx context.Context) error {
+func proveARM64(ctx context.Context) (err error) {
 	dir, err := os.MkdirTemp("", "cubeos-arm64-")
 	if err != nil {
 		return fmt.Errorf("trying an arm64 program: %w", err)
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	if err := os.WriteFile(filepath.Join(dir, "hello"), helloARM64(), 0o755); err != nil {
 		return fmt.Errorf("trying an arm64 program: %w", err)
 	}

@@ -73,9 +73,7 @@ func (r *Reporter) draw() {
 		return
 	}
 	s := r.live.state()
-	if max := r.width() - 1; len(s) > max {
-		s = s[:max]
-	}
+	s = s[:min(len(s), r.width()-1)]
 	fmt.Fprint(r.w, "\r"+s+"\x1b[K")
 }
 
