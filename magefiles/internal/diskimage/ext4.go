@@ -104,8 +104,8 @@ func (fs *ext4FS) read(b []byte, block int64) error {
 	return nil
 }
 
-// change calls edit with every inode in use and writes back what it changed.
-func (fs *ext4FS) change(edit func(inode []byte)) error {
+// editInodes calls edit with every inode in use and writes back what it changed.
+func (fs *ext4FS) editInodes(edit func(inode []byte)) error {
 	bitmap := make([]byte, fs.blockSize)
 	table := make([]byte, fs.inodesPerGroup*fs.inodeSize)
 	before := make([]byte, fs.inodeSize)
@@ -126,7 +126,7 @@ func (fs *ext4FS) change(edit func(inode []byte)) error {
 			if string(before) == string(inode) {
 				continue
 			}
-			fs.sign(inode, uint32(int64(n)*fs.inodesPerGroup+i+1))
+			fs.setChecksum(inode, uint32(int64(n)*fs.inodesPerGroup+i+1))
 			if _, err := fs.file.WriteAt(inode, fs.start+g.inodeTable*fs.blockSize+i*fs.inodeSize); err != nil {
 				return fmt.Errorf("writing an inode of the root file system: %w", err)
 			}
@@ -163,8 +163,8 @@ func inodeHas(inode []byte, field int) bool {
 	return field+4 <= inodeExtraSize+int(binary.LittleEndian.Uint16(inode[inodeExtraSize:]))
 }
 
-// sign writes the checksum of the inode with the given number into it.
-func (fs *ext4FS) sign(inode []byte, number uint32) {
+// setChecksum writes the checksum of the inode with the given number into it.
+func (fs *ext4FS) setChecksum(inode []byte, number uint32) {
 	if !fs.checksums {
 		return
 	}

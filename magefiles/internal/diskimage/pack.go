@@ -131,7 +131,7 @@ func (l Layout) packOnce(ctx context.Context, src Source, img string, size, inod
 			return process.Cmd{Argv: argv, Env: toolEnvAt(l.Time)}.Run(ctx)
 		}},
 		{"setting the times of the root file system", func(context.Context) error {
-			return settleTimes(img, root, l.Latest)
+			return clampTimes(img, root, l.Latest)
 		}},
 	} {
 		ctx, span := timing.Start(ctx, step.what)

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// settleTimes gives every file of the root file system one time: that of its
+// clampTimes gives every file of the root file system one time: that of its
 // contents, or latest if it is later. The other times tell when the build
 // machine had the file in hand, and no system call can set them all in the tree
 // that the file system is made from.
-func settleTimes(img string, root Partition, latest time.Time) (err error) {
+func clampTimes(img string, root Partition, latest time.Time) (err error) {
 	file, err := os.OpenFile(img, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -22,10 +22,10 @@ func settleTimes(img string, root Partition, latest time.Time) (err error) {
 	if err != nil {
 		return err
 	}
-	return fs.change(func(inode []byte) { settleInode(inode, latest.Unix()) })
+	return fs.editInodes(func(inode []byte) { clampInode(inode, latest.Unix()) })
 }
 
-func settleInode(inode []byte, latest int64) {
+func clampInode(inode []byte, latest int64) {
 	if binary.LittleEndian.Uint32(inode[inodeFlags:])&flagXAttrValue != 0 {
 		return // it counts in these fields
 	}

@@ -25,7 +25,7 @@ func inodeWith(size, extra int, seconds int64) []byte {
 	return inode
 }
 
-func TestSettleInode(t *testing.T) {
+func TestClampInode(t *testing.T) {
 	const latest = 1_700_000_000
 	const in2040, in2400 = 2_208_988_800, 13_569_465_600
 	for name, tt := range map[string]struct {
@@ -48,7 +48,7 @@ func TestSettleInode(t *testing.T) {
 		"no room for a birth time":   {256, 16, latest + 1, latest, latest},
 	} {
 		inode := inodeWith(tt.size, tt.extra, tt.time)
-		settleInode(inode, tt.latest)
+		clampInode(inode, tt.latest)
 		if got := inodeTime(inode); got != tt.want {
 			t.Errorf("%s: the contents' time is %d, want %d", name, got, tt.want)
 		}
@@ -75,11 +75,11 @@ func TestSettleInode(t *testing.T) {
 	}
 }
 
-func TestSettleInodeLeavesValuesOfExtendedAttributes(t *testing.T) {
+func TestClampInodeLeavesValuesOfExtendedAttributes(t *testing.T) {
 	inode := inodeWith(256, 32, 1)
 	binary.LittleEndian.PutUint32(inode[inodeFlags:], flagXAttrValue)
 	before := string(inode)
-	settleInode(inode, 0)
+	clampInode(inode, 0)
 	if string(inode) != before {
 		t.Error("its times, which are none, were changed")
 	}

@@ -30,10 +30,10 @@ func explain(e Entry, from name.Tag, err error) error {
 	if host != e.tag.RegistryStr() {
 		what = fmt.Sprintf("pulling %s (%s, from mirror %s)", e.Name, e.Reference, host)
 	}
-	return fmt.Errorf("%s: %w%s", what, err, mend(host, err))
+	return fmt.Errorf("%s: %w%s", what, err, hint(host, err))
 }
 
-func mend(host string, err error) string {
+func hint(host string, err error) string {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return ""
 	}

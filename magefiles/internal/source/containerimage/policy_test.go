@@ -274,7 +274,7 @@ func TestUnreachableRegistry(t *testing.T) {
 	o.Mirror = "127.0.0.1:1"
 	_, err := Download(t.Context(), o)
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1 can not be reached: check the network") || !strings.Contains(err.Error(), refA) {
-		t.Errorf("got %v, want the mend", err)
+		t.Errorf("got %v, want the hint", err)
 	}
 }
 

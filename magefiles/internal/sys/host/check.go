@@ -26,8 +26,8 @@ type Needs struct {
 // Problem is one thing that keeps the machine from doing what is needed.
 type Problem struct {
 	What    string // what is missing or wrong
-	Package string // the package that mends it, if one does
-	Mend    string // otherwise: how a person can mend it
+	Package string // the package that brings it, if one does
+	Hint    string // otherwise: what a person can do about it
 }
 
 // Report is everything that is missing.
@@ -53,7 +53,7 @@ func (r Report) Packages() []string {
 	return slices.Compact(names)
 }
 
-// String lists all problems, one a line, with what mends each.
+// String lists all problems, one a line, with what to do about each.
 func (r Report) String() string {
 	if r.OK() {
 		return "nothing is missing"
@@ -64,8 +64,8 @@ func (r Report) String() string {
 		switch {
 		case p.Package != "":
 			fmt.Fprintf(&b, " [package %s]", p.Package)
-		case p.Mend != "":
-			fmt.Fprintf(&b, ": %s", p.Mend)
+		case p.Hint != "":
+			fmt.Fprintf(&b, ": %s", p.Hint)
 		}
 		b.WriteByte('\n')
 	}
@@ -159,7 +159,7 @@ func (m machine) hasTool(name string) bool {
 func (m machine) checkRoot(ctx context.Context, n Needs, r *Report) error {
 	if m.euid != 0 {
 		if n.Root || n.Kernel && !m.sudo {
-			r.Problems = append(r.Problems, Problem{What: "not running as root", Mend: rootMend(m.sudo)})
+			r.Problems = append(r.Problems, Problem{What: "not running as root", Hint: rootHint(m.sudo)})
 		}
 		if n.Kernel {
 			r.Unchecked = append(r.Unchecked, "the kernel's features, which takes root")
@@ -202,7 +202,7 @@ func (m machine) checkSpace(n Needs, r *Report) error {
 		if d.free < d.need {
 			r.Problems = append(r.Problems, Problem{
 				What: fmt.Sprintf("too little disk: %s for %s, %s free", size(d.need), strings.Join(d.dirs, " and "), size(d.free)),
-				Mend: fmt.Sprintf("free %s there, or move the directory to a larger disk", size(d.need-d.free)),
+				Hint: fmt.Sprintf("free %s there, or move the directory to a larger disk", size(d.need-d.free)),
 			})
 		}
 	}

@@ -46,7 +46,7 @@ func Install(ctx context.Context, r Report, out *progress.Reporter) error {
 	return nil
 }
 
-// EnsureInstalled checks what n asks for, installs what packages can mend, and
+// EnsureInstalled checks what n asks for, installs the missing packages, and
 // checks again. It returns an error if something is missing still.
 func EnsureInstalled(ctx context.Context, n Needs, out *progress.Reporter) error {
 	r, err := Check(ctx, n)

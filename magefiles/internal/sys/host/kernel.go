@@ -31,7 +31,7 @@ func probeKernel(ctx context.Context) []Problem {
 	}
 	defer func() { _ = os.Remove(dir) }() // it is empty
 	if err := process.Run(ctx, probeArgv("true", dir)...); err != nil {
-		return []Problem{{What: "no private mount and PID namespaces (" + reason(err) + ")", Mend: containerMend}}
+		return []Problem{{What: "no private mount and PID namespaces (" + reason(err) + ")", Hint: containerHint}}
 	}
 	var problems []Problem
 	for _, p := range []struct{ what, script string }{
@@ -39,13 +39,13 @@ func probeKernel(ctx context.Context) []Problem {
 		{"an ext4 file system inside a file can not be mounted (loop device, ext4)", loopProbe},
 	} {
 		if err := process.Run(ctx, probeArgv(p.script, dir)...); err != nil {
-			problems = append(problems, Problem{What: fmt.Sprintf("%s (%s)", p.what, reason(err)), Mend: containerMend})
+			problems = append(problems, Problem{What: fmt.Sprintf("%s (%s)", p.what, reason(err)), Hint: containerHint})
 		}
 	}
 	return problems
 }
 
-const containerMend = "in a container, run it privileged with /dev of the host (docker run --privileged); otherwise use a kernel that has it"
+const containerHint = "in a container, run it privileged with /dev of the host (docker run --privileged); otherwise use a kernel that has it"
 
 // reason is the last line of what a failed command printed.
 func reason(err error) string {

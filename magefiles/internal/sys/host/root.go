@@ -3,6 +3,7 @@ package host
 import (
 	"errors"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -16,18 +17,18 @@ func RequireRoot() error {
 		return nil
 	}
 	_, err := lookPath("sudo")
-	return &rootError{mend: rootMend(err == nil)}
+	return &rootError{hint: rootHint(err == nil)}
 }
 
-type rootError struct{ mend string }
+type rootError struct{ hint string }
 
-func (e *rootError) Error() string { return ErrNotRoot.Error() + ": " + e.mend }
+func (e *rootError) Error() string { return ErrNotRoot.Error() + ": " + e.hint }
 func (e *rootError) Unwrap() error { return ErrNotRoot }
 
 // HOME is root's own, so that neither Go's caches nor the images' get files of
 // root in the user's; -E keeps proxy settings; Debian's ordinary users have no
 // sbin in PATH.
-func rootMend(sudo bool) string {
+func rootHint(sudo bool) string {
 	if sudo {
 		return "run `sudo -E env HOME=/root \"PATH=$PATH:/usr/sbin:/sbin\" go tool mage …`"
 	}
@@ -39,11 +40,7 @@ func rootMend(sudo bool) string {
 func PathWithSbin(path string) string {
 	have := strings.Split(path, ":")
 	for _, dir := range sbin() {
-		found := false
-		for _, h := range have {
-			found = found || h == dir
-		}
-		if !found {
+		if !slices.Contains(have, dir) {
 			path = strings.TrimPrefix(path+":"+dir, ":")
 		}
 	}

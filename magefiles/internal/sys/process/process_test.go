@@ -49,7 +49,7 @@ func TestErrorCarriesTheLastOutput(t *testing.T) {
 	}
 }
 
-func TestMissingProgramNamesTheMend(t *testing.T) {
+func TestMissingProgramSaysHowToGetIt(t *testing.T) {
 	err := Run(t.Context(), "no-such-program-here")
 	if err == nil || !strings.Contains(err.Error(), "mage prereqs") {
 		t.Errorf("got %v, want the target that installs it", err)
