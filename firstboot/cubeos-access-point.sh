@@ -3,7 +3,6 @@
 # wlan0 is a device without an access point, not a broken one; should it appear
 # later, cubeos-access-point.service runs this again.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 conf=$ROOT/etc/hostapd/hostapd.conf

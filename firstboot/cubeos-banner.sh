@@ -2,7 +2,6 @@
 # Says on the console and at the login prompt how to reach this device and how its
 # boot went. Runs at the end of each boot and when the access point has changed.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 issue=$ROOT/run/issue.d/cubeos.issue

@@ -3,7 +3,6 @@
 # first boot lasts until it has once gone through to its end, however often the
 # power goes in between.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 if [[ -e $FIRST_BOOT_MARKER ]]; then

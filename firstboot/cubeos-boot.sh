@@ -7,7 +7,6 @@
 #                         is missing is started again, what does not answer is
 #                         restarted once
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 mode=${1:-}

@@ -6,7 +6,6 @@
 #   cubeos-cloud-init forget    before cloud-init
 #   cubeos-cloud-init keep      after its last stage
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 notes=$ROOT/var/lib/cloud

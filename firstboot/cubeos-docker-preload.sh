@@ -2,7 +2,6 @@
 # Loads the archives of the service images into Docker, once, and gives their
 # space back. One that is broken is reported by name and the others still load.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 export_env "$IMAGES_DIR/images.env"

@@ -4,7 +4,6 @@
 # key, unless CUBEOS_WIFI_KEY_MODE is random: nobody can guess that one, so it is
 # also written to the boot partition, which any computer can read.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 ap=$CONFIG_DIR/ap.env

@@ -3,7 +3,6 @@
 # stays; what is missing is added. The names are those the API reads, which
 # writes here, too, when the owner sets other passwords.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 secrets=$CONFIG_DIR/secrets.env

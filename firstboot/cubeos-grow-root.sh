@@ -3,7 +3,6 @@
 # every boot and does what is left to do: the partition table is one sector, the
 # file system's own journal covers the rest.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 # growpart takes less than this for "no room".

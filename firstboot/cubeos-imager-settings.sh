@@ -2,7 +2,6 @@
 # What Raspberry Pi Imager writes to the boot partition is cloud-init's business.
 # This takes over what cloud-init can not, and says what this device does not do.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 boot=$ROOT/boot/firmware

@@ -7,7 +7,6 @@
 # OFFLINE: not at all. ONLINE_ETH: by eth0. ONLINE_WIFI: by wlan1.
 # Only chains of our own are filled, emptied or removed: Docker's stay as they are.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 saved=$CONFIG_DIR/network.env

@@ -2,7 +2,6 @@
 # Tells Nginx Proxy Manager by its API which name leads to which service. What it
 # knows already stays as it is, so its owner can change or disable it there.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 : "${CUBEOS_NPM_URL:=http://127.0.0.1:81}"

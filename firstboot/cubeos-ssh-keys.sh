@@ -2,7 +2,6 @@
 # Makes this device's SSH host keys where there are none. A key that the power
 # cut off half-written is no key: sshd would refuse to start with it.
 set -Eeuo pipefail
-# shellcheck source-path=SCRIPTDIR source=lib.sh
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 # RSA takes long to make and no client of this decade needs it.

@@ -8,7 +8,7 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 : "${CUBEOS_HOSTNAME:?}" "${CUBEOS_USER:?}" "${CUBEOS_LOCALE:?}" "${CUBEOS_TIMEZONE:?}"
 : "${CUBEOS_UNATTENDED_UPGRADES:?}"
 
-# shellcheck source-path=SCRIPTDIR source=lib.sh
+# shellcheck source=lib.sh
 . /tmp/cubeos-lib.sh
 
 # Indexing manual pages takes minutes under emulation and nobody reads them on

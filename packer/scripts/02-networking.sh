@@ -4,7 +4,7 @@
 set -Eeuo pipefail
 trap 'echo "02-networking.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
-# shellcheck source-path=SCRIPTDIR source=lib.sh
+# shellcheck source=lib.sh
 . /tmp/cubeos-lib.sh
 
 : "${CUBEOS_WIFI_COUNTRY:?}"

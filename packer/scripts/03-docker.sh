@@ -3,7 +3,7 @@
 set -Eeuo pipefail
 trap 'echo "03-docker.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
-# shellcheck source-path=SCRIPTDIR source=lib.sh
+# shellcheck source=lib.sh
 . /tmp/cubeos-lib.sh
 
 : "${DOCKER_SOURCE:?}"

@@ -4,7 +4,7 @@
 set -Eeuo pipefail
 trap 'echo "04-cubeos.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export LC_ALL=C.UTF-8
-# shellcheck source-path=SCRIPTDIR source=lib.sh
+# shellcheck source=lib.sh
 . /tmp/cubeos-lib.sh
 
 : "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_WIFI_KEY_MODE:?}" "${CUBEOS_HOSTNAME:?}"
