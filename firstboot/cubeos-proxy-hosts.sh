@@ -9,7 +9,8 @@ set -Eeuo pipefail
 # api PATH: sends standard input, if there is a body, and prints the answer. The
 # password and the token go by pipe: command lines can be read by every user.
 api() {
-  curl --silent --show-error --fail-with-body --max-time 60 --retry 3 --retry-connrefused \
+  curl --silent --show-error --fail-with-body --max-time 60 \
+    --retry 3 --retry-connrefused --retry-max-time "$CUBEOS_HEALTH_TIMEOUT" \
     --header 'Content-Type: application/json' --header @<(printf 'Authorization: Bearer %s\n' "${token:-none}") \
     "${@:2}" "$CUBEOS_NPM_URL/api$1"
 }

@@ -97,7 +97,8 @@ func TestFirstBootThenNormalBoot(t *testing.T) {
 }
 
 // TestPowerCut cuts the power before each single call of a first boot, boots
-// again, and wants everything done, and done once.
+// again, and wants everything done, and done once. With -short it takes a few of
+// them, evenly spread.
 func TestPowerCut(t *testing.T) {
 	t.Parallel()
 	whole := newFake(t)
@@ -108,7 +109,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	step := 1
 	if testing.Short() {
-		step = 5
+		step = steps / 8 // test:integration cuts it before every one
 	}
 	for n := 1; n <= steps; n += step {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -161,6 +162,9 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 	newSwarm := append([]string{
 		"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
 	}, starts("stack deploy ", services.Stack)...)
+	booted := newFake(t)
+	booted.mustBoot()
+	booted.effects()
 	says := map[string]string{
 		"swarm without certificates":          "WARNING: Swarm's state is damaged: making a new Swarm",
 		"swarm whose state Docker threw away": "WARNING: Swarm's state is lost: making a new Swarm",
@@ -226,9 +230,7 @@ func TestNormalBootMendsWhatIsLost(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			d := newFake(t)
-			d.mustBoot()
-			d.effects()
+			d := booted.clone(t)
 			tt.lose(d)
 			out, err := d.boot()
 			if err != nil {

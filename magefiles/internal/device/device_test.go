@@ -179,6 +179,16 @@ func (d *fake) mustBoot() {
 	}
 }
 
+// clone copies a device with all that its stubs keep.
+func (d *fake) clone(t *testing.T) *fake {
+	t.Helper()
+	from, to := filepath.Dir(d.root), t.TempDir()
+	if err := process.Run(t.Context(), "cp", "-a", from+"/.", to); err != nil {
+		t.Fatal(err)
+	}
+	return &fake{t: t, root: filepath.Join(to, "root"), stub: filepath.Join(to, "stub"), bin: filepath.Join(to, "bin")}
+}
+
 // powerCut reports whether a script ended because a stub killed its group.
 func powerCut(err error) bool {
 	var exit *exec.ExitError

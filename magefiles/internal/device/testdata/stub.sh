@@ -15,7 +15,7 @@ printf '%s %s\n' "$name" "$*" >>"$state/calls"
 mapfile -t calls <"$state/calls"
 if [[ ${STUB_DIE_AT:-} == "${#calls[@]}" ]]; then
   kill -KILL -- "-$STUB_GROUP"
-  sleep 5
+  exit 1 # what timeout(1) runs is in another group
 fi
 
 effect() { printf '%s\n' "$*" >>"$state/effects"; }
@@ -139,7 +139,7 @@ docker_api() {
 
 # What Nginx Proxy Manager's API answers.
 npm_api() {
-  local body
+  local body name port
   case "$* " in
     *"--data @- "*) body=$(cat) ;;
   esac
@@ -153,8 +153,9 @@ npm_api() {
         find "$state/proxy-hosts" -type f -exec cat {} + | jq -s .
         return
       fi
-      printf '%s' "$body" >"$state/proxy-hosts/$(jq -r '.domain_names[0]' <<<"$body")"
-      effect "proxy host $(jq -r '"\(.domain_names[0]) \(.forward_port)"' <<<"$body")"
+      read -r name port < <(jq -r '"\(.domain_names[0]) \(.forward_port)"' <<<"$body")
+      printf '%s' "$body" >"$state/proxy-hosts/$name"
+      effect "proxy host $name $port"
       ;;
     *) exit 64 ;;
   esac
