@@ -3,6 +3,7 @@ package process
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -29,6 +30,8 @@ type Cmd struct {
 	// Where output goes. nil keeps it and shows its end only in the error of a
 	// failed run; Tee(w) keeps it and passes it on.
 	Stdout, Stderr io.Writer
+
+	grace time.Duration // 0 means killAfter
 }
 
 // Error reports a command that could not be started or did not exit with 0.
@@ -74,7 +77,7 @@ func (c Cmd) Run(ctx context.Context) error {
 	cmd.Stdout, cmd.Stderr = orKeep(c.Stdout, kept), orKeep(c.Stderr, kept)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGTERM) }
-	cmd.WaitDelay = killAfter
+	cmd.WaitDelay = cmp.Or(c.grace, killAfter)
 
 	// Pdeathsig is sent when the starting *thread* ends (golang/go#27505), so
 	// that thread has to stay for as long as the command runs.

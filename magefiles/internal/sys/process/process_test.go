@@ -60,33 +60,39 @@ func TestCancelEndsTheWholeGroup(t *testing.T) {
 	pidFile := filepath.Join(t.TempDir(), "pid")
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() {
-		done <- Run(ctx, "sh", "-c", `sh -c 'trap "" TERM; echo $$ >"$0.new"; mv "$0.new" "$0"; while :; do sleep 0.1; done' "$0" & wait`, pidFile)
-	}()
-	var pid int
-	for range 100 {
-		if b, err := os.ReadFile(pidFile); err == nil {
-			if pid, err = strconv.Atoi(strings.TrimSpace(string(b))); err != nil {
-				t.Fatal(err)
-			}
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
+	stubborn := Cmd{
+		Argv:  []string{"sh", "-c", `sh -c 'trap "" TERM; echo $$ >"$0.new"; mv "$0.new" "$0"; while :; do sleep 0.1; done' "$0" & wait`, pidFile},
+		grace: 100 * time.Millisecond,
 	}
-	if pid == 0 {
+	go func() { done <- stubborn.Run(ctx) }()
+	var pid int
+	if !within(func() bool {
+		b, err := os.ReadFile(pidFile)
+		if err == nil {
+			pid, err = strconv.Atoi(strings.TrimSpace(string(b)))
+		}
+		return err == nil
+	}) {
 		t.Fatal("the grandchild did not start")
 	}
 	cancel()
 	if err := <-done; !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
-	for range 100 {
-		if !running(pid) {
-			return
-		}
-		time.Sleep(20 * time.Millisecond)
+	if !within(func() bool { return !running(pid) }) {
+		t.Errorf("process %d outlived its cancelled parent", pid)
 	}
-	t.Errorf("process %d outlived its cancelled parent", pid)
+}
+
+// within reports whether a condition comes true in the time that it takes on a
+// busy machine.
+func within(condition func() bool) bool {
+	for deadline := time.Now().Add(time.Minute); !condition(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
 }
 
 // running reports whether pid exists and is more than a zombie nobody reaped.
