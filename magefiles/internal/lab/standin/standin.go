@@ -5,8 +5,10 @@ package standin
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 )
@@ -44,6 +46,24 @@ func New(name string, env func(string) string) (Service, error) {
 		return nil, fmt.Errorf("unknown service %q: there are stand-ins for %s", name, strings.Join(Names(), ", "))
 	}
 	return construct(env)
+}
+
+// Command does what the program's arguments say: it runs the service of a name,
+// or, after -healthcheck, asks the running one.
+func Command(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("standin", flag.ContinueOnError)
+	healthcheck := flags.Bool("healthcheck", false, "ask the running service whether it is healthy")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	s, err := New(flags.Arg(0), os.Getenv)
+	if err != nil {
+		return err
+	}
+	if *healthcheck {
+		return Check(ctx, s)
+	}
+	return s.Run(ctx)
 }
 
 // Check returns an error if the running service is not healthy, or does not say

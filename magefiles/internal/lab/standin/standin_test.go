@@ -4,14 +4,18 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,26 +25,44 @@ import (
 	"github.com/miekg/dns"
 )
 
-// compiled returns the program, built for this machine as it is for a device.
-func compiled(t *testing.T) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), "standin")
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -buildid=", "-o", binary, "./cmd")
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
+// asService makes this test's own program be the one it tests, so that nothing
+// else has to be compiled and races in a service are found, too.
+const asService = "STANDIN_TEST_AS_SERVICE"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asService) != "" {
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+		defer stop()
+		if err := Command(ctx, os.Args[1:]); err != nil && !errors.Is(err, context.Canceled) {
+			log.Fatal(err)
+		}
+		return
 	}
-	return binary
+	m.Run()
+}
+
+// program is a command of the program under test, with no other variables than
+// these.
+func program(t *testing.T, env []string, args ...string) *exec.Cmd {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, args...)
+	// The race detector would wait a second at every exit.
+	cmd.Env = append(slices.Clone(env), asService+"=1", "GORACE=atexit_sleep_ms=0")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	return cmd
 }
 
 // run starts a service as a container runtime does and stops it with SIGTERM
 // when the test ends.
-func run(t *testing.T, binary, service string, env ...string) {
+func run(t *testing.T, service string, env ...string) {
 	t.Helper()
 	var log strings.Builder
-	cmd := exec.Command(binary, service)
-	cmd.Env, cmd.Stdout, cmd.Stderr = env, &log, &log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	cmd := program(t, env, service)
+	cmd.Stdout, cmd.Stderr = &log, &log
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -48,19 +70,18 @@ func run(t *testing.T, binary, service string, env ...string) {
 		if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
 			t.Errorf("%s: %v", service, err)
 		}
-		hung := time.AfterFunc(10*time.Second, func() { cmd.Process.Kill() })
+		hung := time.AfterFunc(time.Minute, func() { cmd.Process.Kill() })
 		defer hung.Stop()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("%s did not end well on SIGTERM: %v\n%s", service, err, log.String())
 		}
 	})
-	eventually(t, service+" answers", func() error { return healthy(binary, service, env) })
+	eventually(t, service+" answers", func() error { return healthy(t, service, env) })
 }
 
-func healthy(binary, service string, env []string) error {
-	cmd := exec.Command(binary, "-healthcheck", service)
-	cmd.Env = env
-	if out, err := cmd.CombinedOutput(); err != nil {
+func healthy(t *testing.T, service string, env []string) error {
+	t.Helper()
+	if out, err := program(t, env, "-healthcheck", service).CombinedOutput(); err != nil {
 		return fmt.Errorf("%w: %s", err, out)
 	}
 	return nil
@@ -68,14 +89,15 @@ func healthy(binary, service string, env []string) error {
 
 func eventually(t *testing.T, what string, try func() error) {
 	t.Helper()
-	var err error
-	for range 200 {
-		if err = try(); err == nil {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		err := try()
+		if err == nil {
 			return
 		}
-		time.Sleep(50 * time.Millisecond)
+		if time.Now().After(deadline) {
+			t.Fatalf("%s: %v", what, err)
+		}
 	}
-	t.Fatalf("%s: %v", what, err)
 }
 
 func freePort(t *testing.T) string {
@@ -93,17 +115,16 @@ func freePort(t *testing.T) string {
 }
 
 func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
-	binary := compiled(t)
 	halPort, apiPort, dashboardPort, webPort, dnsPort := freePort(t), freePort(t), freePort(t), freePort(t), freePort(t)
 	adminPort, httpPort, httpsPort := freePort(t), freePort(t), freePort(t)
 	docker := fakeDocker(t)
 	data := filepath.Join(t.TempDir(), "data")
 
-	run(t, binary, "cubeos-hal", "HAL_HOST=127.0.0.1", "HAL_PORT="+halPort)
-	run(t, binary, "cubeos-dashboard", "DASHBOARD_PORT="+dashboardPort, "API_URL=http://127.0.0.1:"+apiPort)
-	run(t, binary, "npm", "STANDIN_NPM_ADMIN="+adminPort, "STANDIN_NPM_HTTP="+httpPort, "STANDIN_NPM_HTTPS="+httpsPort,
+	run(t, "cubeos-hal", "HAL_HOST=127.0.0.1", "HAL_PORT="+halPort)
+	run(t, "cubeos-dashboard", "DASHBOARD_PORT="+dashboardPort, "API_URL=http://127.0.0.1:"+apiPort)
+	run(t, "npm", "STANDIN_NPM_ADMIN="+adminPort, "STANDIN_NPM_HTTP="+httpPort, "STANDIN_NPM_HTTPS="+httpsPort,
 		"STANDIN_NPM_DATA="+t.TempDir(), "INITIAL_ADMIN_EMAIL=admin@cubeos.cube", "INITIAL_ADMIN_PASSWORD=secret")
-	run(t, binary, "pihole", "FTLCONF_webserver_port="+webPort, "FTLCONF_dns_port="+dnsPort,
+	run(t, "pihole", "FTLCONF_webserver_port="+webPort, "FTLCONF_dns_port="+dnsPort,
 		"FTLCONF_dns_hosts=10.42.24.1 cubeos.cube", "FTLCONF_misc_dnsmasq_lines=address=/cubeos.cube/10.42.24.1;no-dhcp-interface=eth0")
 
 	t.Run("hal", func(t *testing.T) {
@@ -143,7 +164,7 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 				{"example.org.", dns.TypeA, dns.RcodeRefused, nil},
 			} {
 				q := new(dns.Msg).SetQuestion(tt.name, tt.qtype)
-				got, _, err := (&dns.Client{Net: network}).ExchangeContext(t.Context(), q, "127.0.0.1:"+dnsPort)
+				got, _, err := (&dns.Client{Net: network, Timeout: time.Minute}).ExchangeContext(t.Context(), q, "127.0.0.1:"+dnsPort)
 				if err != nil {
 					t.Fatalf("%s %s: %v", network, tt.name, err)
 				}
@@ -163,8 +184,7 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 		env := []string{"API_PORT=" + apiPort, "CUBEOS_DATA_DIR=" + data, "DATABASE_PATH=" + data + "/db/cubeos.db",
 			"GATEWAY_IP=10.42.24.1", "DOMAIN=cubeos.cube", "DASHBOARD_PORT=6011", "NPM_PORT=81", "PIHOLE_PORT=6001",
 			"HAL_URL=http://127.0.0.1:" + halPort + "/hal", "DOCKER_HOST=unix://" + docker.socket}
-		cmd := exec.Command(binary, "cubeos-api")
-		cmd.Env = env
+		cmd := program(t, env, "cubeos-api")
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -179,20 +199,20 @@ func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
 			return err
 		})
 		wantAnswer(t, url, "", 503, "data directory")
-		if healthy(binary, "cubeos-api", env) == nil {
+		if healthy(t, "cubeos-api", env) == nil {
 			t.Error("the health check passes without a data directory")
 		}
 		if err := os.MkdirAll(data, 0o755); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "api is healthy", func() error { return healthy(binary, "cubeos-api", env) })
+		eventually(t, "api is healthy", func() error { return healthy(t, "cubeos-api", env) })
 		if _, err := os.Stat(data + "/db/cubeos.db"); err != nil {
 			t.Errorf("no database: %v", err)
 		}
 		wantAnswer(t, "http://127.0.0.1:"+dashboardPort+"/api-status", "", 200, `"docker":"ok"`)
 		docker.Close()
 		eventually(t, "api misses Docker", func() error {
-			if healthy(binary, "cubeos-api", env) == nil {
+			if healthy(t, "cubeos-api", env) == nil {
 				return fmt.Errorf("still healthy")
 			}
 			return nil
@@ -229,7 +249,7 @@ func fakeDocker(t *testing.T) dockerSocket {
 
 func wantAnswer(t *testing.T, url, host string, status int, part string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

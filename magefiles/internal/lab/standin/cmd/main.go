@@ -9,7 +9,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"log"
 	"os"
 	"os/signal"
@@ -20,23 +19,10 @@ import (
 
 func main() {
 	log.SetFlags(0) // the container's log has times
-	healthcheck := flag.Bool("healthcheck", false, "ask the running service whether it is healthy")
-	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := start(ctx, flag.Arg(0), *healthcheck); err != nil && !errors.Is(err, context.Canceled) {
+	if err := standin.Command(ctx, os.Args[1:]); err != nil && !errors.Is(err, context.Canceled) {
 		stop()
 		log.Fatal(err)
 	}
-}
-
-func start(ctx context.Context, name string, healthcheck bool) error {
-	s, err := standin.New(name, os.Getenv)
-	if err != nil {
-		return err
-	}
-	if healthcheck {
-		return standin.Check(ctx, s)
-	}
-	return s.Run(ctx)
 }
