@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -118,19 +119,23 @@ func TestWatchSeesWhatIsGoneAtTheEnd(t *testing.T) {
 	if err := os.Mkdir(kept, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	u := watch(kept, other, filepath.Join(other, "not there"))
-	for dir, size := range map[string]int{kept: 2 << 20, other: 1 << 20} {
-		if err := os.WriteFile(filepath.Join(dir, "x"), make([]byte, size), 0o644); err != nil {
-			t.Fatal(err)
+	var p peak
+	var err error
+	synctest.Test(t, func(t *testing.T) {
+		u := watch(kept, other, filepath.Join(other, "not there"))
+		for dir, size := range map[string]int{kept: 2 << 20, other: 1 << 20} {
+			if err := os.WriteFile(filepath.Join(dir, "x"), make([]byte, size), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	time.Sleep(lookEvery + lookEvery/2)
-	for _, dir := range []string{kept, other} {
-		if err := os.Remove(filepath.Join(dir, "x")); err != nil {
-			t.Fatal(err)
+		time.Sleep(lookEvery + lookEvery/2)
+		for _, dir := range []string{kept, other} {
+			if err := os.Remove(filepath.Join(dir, "x")); err != nil {
+				t.Fatal(err)
+			}
 		}
-	}
-	p, err := u.stop()
+		p, err = u.stop()
+	})
 	if err != nil || p.kept < 2<<20 || p.working < 1<<20 || p.working > 2<<20 || p.all < 3<<20 {
 		t.Errorf("got %+v, %v; there were files of 2 MiB and 1 MiB", p, err)
 	}

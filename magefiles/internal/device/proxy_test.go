@@ -44,15 +44,16 @@ func proxyManager(t *testing.T, password string) (url string) {
 		npm.Process.Kill()
 		npm.Wait()
 	})
-	for range 200 {
-		if c, err := net.Dial("tcp", "127.0.0.1:"+ports[0]); err == nil {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		c, err := net.Dial("tcp", "127.0.0.1:"+ports[0])
+		if err == nil {
 			c.Close()
 			return "http://127.0.0.1:" + ports[0]
 		}
-		time.Sleep(50 * time.Millisecond)
+		if time.Now().After(deadline) {
+			t.Fatalf("the stand-in for Nginx Proxy Manager does not answer: %v", err)
+		}
 	}
-	t.Fatal("the stand-in for Nginx Proxy Manager does not answer")
-	return ""
 }
 
 func TestProxyHosts(t *testing.T) {

@@ -114,7 +114,7 @@ func TestOtherTimesAloneAreNoDamage(t *testing.T) {
 	tree, _ := c.layer(s, "key")
 	s.Close()
 	conf := filepath.Join(tree, "etc/conf")
-	time.Sleep(10 * time.Millisecond)
+	awaitTick(t, conf)
 	for _, change := range []func() error{
 		func() error { return os.Link(conf, filepath.Join(t.TempDir(), "linked")) },
 		func() error { return os.Chtimes(conf, time.Time{}, time.Unix(1, 0)) },

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -87,8 +89,30 @@ func back(t *testing.T, path string, change func() error) error {
 	if err != nil {
 		return err
 	}
-	time.Sleep(10 * time.Millisecond) // the kernel's clock ticks slowly
+	awaitTick(t, path)
 	return errors.Join(change(), os.Chtimes(path, time.Time{}, info.ModTime()))
+}
+
+// awaitTick waits until a change of the file would give it another time: the
+// kernel's clock for files goes in steps.
+func awaitTick(t *testing.T, path string) {
+	t.Helper()
+	changed := func(path string) unix.Timespec {
+		var st unix.Stat_t
+		if err := unix.Lstat(path, &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Ctim
+	}
+	probe := filepath.Join(t.TempDir(), "probe")
+	for since := changed(path); ; time.Sleep(time.Millisecond) {
+		if err := os.WriteFile(probe, []byte("x"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if changed(probe) != since {
+			return
+		}
+	}
 }
 
 func TestIdentityIsThatOfTheFiles(t *testing.T) {
@@ -181,13 +205,15 @@ func TestTwoBuildsMakeALayerOnce(t *testing.T) {
 // race lets builds take the same layer at once and returns how often it was made.
 func race(c *cache, builds int) int32 {
 	var fills atomic.Int32
-	var running sync.WaitGroup
+	var running, begun sync.WaitGroup
+	begun.Add(builds)
 	for range builds {
 		s := c.open()
 		running.Go(func() {
+			begun.Done()
 			tree, err := s.Layer(c.Context(), "key", func(_ context.Context, d Draft) error {
 				fills.Add(1)
-				time.Sleep(100 * time.Millisecond)
+				begun.Wait() // until the others want it, too
 				return populate(d.Tree)
 			})
 			if raw, readErr := os.ReadFile(filepath.Join(tree, "etc/conf")); errors.Join(err, readErr) != nil || string(raw) != "contents" {

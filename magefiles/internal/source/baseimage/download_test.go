@@ -148,18 +148,22 @@ func TestDownloadSaysWhatTheServerSaid(t *testing.T) {
 
 func TestACancelledDownloadKeepsWhatItHasForTheNext(t *testing.T) {
 	dir := t.TempDir()
+	partial := filepath.Join(dir, sha(xzLike)+"-x.img.xz.partial")
 	ctx, cancel := context.WithCancel(t.Context())
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Length", "300006")
 		w.Write(xzLike[:100_000])
 		w.(http.Flusher).Flush()
-		time.AfterFunc(100*time.Millisecond, cancel)
-		<-r.Context().Done()
+		for r.Context().Err() == nil {
+			if info, err := os.Stat(partial); err == nil && info.Size() == 100_000 {
+				cancel()
+			}
+			time.Sleep(time.Millisecond)
+		}
 	})
 	if _, err := Download(ctx, url, sha(xzLike), true, dir, nil); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want context.Canceled", err)
 	}
-	partial := filepath.Join(dir, sha(xzLike)+"-x.img.xz.partial")
 	if info, err := os.Stat(partial); err != nil || info.Size() != 100_000 || leftovers(t, dir) != filepath.Base(partial) {
 		t.Errorf("left %q, want only the partial file: %v", leftovers(t, dir), err)
 	}
