@@ -116,7 +116,7 @@ func TestBuild(t *testing.T) {
 	})
 	t.Run("missing memory", func(t *testing.T) {
 		w := newFixture(t, img)
-		w.first("sleep 2; x=0123456789abcdef; while :; do x=$x$x; done")
+		w.first("until [ -e /tmp/limited ]; do sleep 0.1; done; x=0123456789abcdef; while :; do x=$x$x; done")
 		ended := make(chan error, 1)
 		go func() { ended <- w.build(t.Context()) }()
 		w.until("provisioner 1 of 3, first", ended)
@@ -125,6 +125,7 @@ func TestBuild(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		write(t, filepath.Join(w.mounted(d), "tmp/limited"), "")
 		wants(t, <-ended, "provisioner 1 of 3, first", "ran out of memory")
 		w.nothingLeft(d)
 	})
@@ -332,4 +333,20 @@ func (w *fixture) container(d *dockerd) string {
 		w.t.Fatalf("found %d containers of the build, %v", len(found), err)
 	}
 	return found[0].ID
+}
+
+// mounted is where this machine sees the root file system that the builder has
+// mounted in its container.
+func (w *fixture) mounted(d *dockerd) string {
+	w.t.Helper()
+	state, err := d.ContainerInspect(w.t.Context(), w.container(d))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	pattern := fmt.Sprintf("/proc/%d/root/tmp/*/etc/old", state.State.Pid)
+	found, err := filepath.Glob(pattern)
+	if err != nil || len(found) != 1 {
+		w.t.Fatalf("%s matches %q, %v", pattern, found, err)
+	}
+	return filepath.Dir(filepath.Dir(found[0]))
 }

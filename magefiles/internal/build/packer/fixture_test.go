@@ -166,7 +166,21 @@ func wants(t *testing.T, err error, texts ...string) {
 // until waits for something the build prints, and fails if the build ends first.
 func (w *fixture) until(text string, ended <-chan error) {
 	w.t.Helper()
-	for deadline := time.Now().Add(time.Minute); !strings.Contains(w.said(), text); time.Sleep(20 * time.Millisecond) {
+	w.await(text, func() bool { return strings.Contains(w.said(), text) }, ended)
+}
+
+// untilPacker waits for something a provisioner prints.
+func (w *fixture) untilPacker(text string, ended <-chan error) {
+	w.t.Helper()
+	w.await(text, func() bool {
+		log, err := os.ReadFile(filepath.Join(w.root, "log/packer.log"))
+		return err == nil && strings.Contains(string(log), text)
+	}, ended)
+}
+
+func (w *fixture) await(text string, said func() bool, ended <-chan error) {
+	w.t.Helper()
+	for deadline := time.Now().Add(3 * time.Minute); !said(); time.Sleep(20 * time.Millisecond) {
 		select {
 		case err := <-ended:
 			w.t.Fatalf("the build ended before %q: %v\n%s", text, err, w.said())
@@ -184,7 +198,6 @@ func (w *fixture) hanging(ctx context.Context) <-chan error {
 	w.first("echo hangs\nsleep 4321.5")
 	ended := make(chan error, 1)
 	go func() { ended <- w.build(ctx) }()
-	w.until("provisioner 1 of 3, first", ended)
-	time.Sleep(500 * time.Millisecond)
+	w.untilPacker("hangs", ended)
 	return ended
 }

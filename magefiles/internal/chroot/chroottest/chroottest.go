@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
@@ -38,6 +39,36 @@ done`
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// WhenRunning calls f as soon as there is a process whose command line matches a
+// pattern of pgrep's.
+func WhenRunning(t *testing.T, pattern string, f func()) {
+	ctx := t.Context()
+	go func() {
+		for ; ctx.Err() == nil; time.Sleep(20 * time.Millisecond) {
+			if _, err := process.Output(ctx, "pgrep", "-f", pattern); err == nil {
+				f()
+				return
+			}
+		}
+	}()
+}
+
+// MustNotRun fails the test if a process whose command line matches a pattern of
+// pgrep's does not end by itself.
+func MustNotRun(t *testing.T, pattern string) {
+	t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		out, err := process.Output(t.Context(), "pgrep", "-fa", pattern)
+		if err != nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Errorf("still running: %s", out)
+			return
+		}
+	}
 }
 
 // MustNotBeMounted fails the test if anything is mounted below dir. Whatever
