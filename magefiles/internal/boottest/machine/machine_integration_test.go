@@ -179,18 +179,16 @@ func waitForBoots(t *testing.T, ctx context.Context, m *Machine, n int) {
 
 func TestASilentGuestIsNotWaitedForForever(t *testing.T) {
 	m := startBare(t, boots, hang)
+	booting, booted := m.Within(t.Context(), within)
+	defer booted()
+	waitForBoots(t, booting, m, 1)
 	ctx, cancel := m.Within(t.Context(), time.Second)
 	defer cancel()
-	waitForBoots(t, ctx, m, 1)
-	start := time.Now()
 	if _, err := m.Run(ctx, "true"); err == nil {
 		t.Error("a guest without sshd ran a command")
 	}
 	if _, err := m.HTTP(ctx, "http", 80, "/"); err == nil {
 		t.Error("a guest without a web server answered")
-	}
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("it took %s", took)
 	}
 }
 
