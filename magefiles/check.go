@@ -27,7 +27,7 @@ func (t Test) All(ctx context.Context) error {
 	if done, err := elevate(ctx); done {
 		return err
 	}
-	for _, step := range []func(context.Context) error{Lint, t.Integration, t.Proofs, bootCore, bootFull} {
+	for _, step := range []func(context.Context) error{Lint, t.Unit, t.Integration, t.Proofs, bootCore, bootFull} {
 		if err := step(ctx); err != nil {
 			return err
 		}
@@ -35,7 +35,7 @@ func (t Test) All(ctx context.Context) error {
 	return nil
 }
 
-// Unit runs the quick tests, which need no root.
+// Unit runs the quick tests, which need no root, and looks for races.
 func (Test) Unit(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -43,10 +43,10 @@ func (Test) Unit(ctx context.Context) error {
 	if err := host.EnsureInstalled(ctx, needs, progress.New(os.Stderr)); err != nil {
 		return err
 	}
-	return goTest(ctx, "test", "./magefiles/...")
+	return goTest(ctx, "-short", "-race", "-timeout=10m", "./magefiles/...")
 }
 
-// Integration runs all tests, also those that need root, mounts and the tools of a build.
+// Integration runs all tests, also those that take long or need root, mounts and the tools of a build.
 func (Test) Integration(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -60,7 +60,7 @@ func (Test) Integration(ctx context.Context) error {
 	if err := host.SetUpARM64(ctx, log); err != nil {
 		return err
 	}
-	return goTest(ctx, "test", "-tags=integration", "-timeout=30m", "./magefiles/...")
+	return goTest(ctx, "-tags=integration", "-timeout=60m", "./magefiles/...")
 }
 
 // Proofs builds the lab image twice and provisions it once more emulated: all have to be the same.
@@ -94,8 +94,15 @@ func (Verify) Cache(ctx context.Context, cache *string) error {
 	})
 }
 
+// goTest runs go test. The timeouts given to it are each package's, and hold on a
+// machine that has eight times as much to do.
 func goTest(ctx context.Context, args ...string) error {
-	return process.Cmd{Argv: append([]string{"go"}, args...), Stdout: os.Stdout, Stderr: os.Stderr}.Run(ctx)
+	return process.Cmd{
+		Argv: append([]string{"go", "test"}, args...),
+		// The race detector would wait a second at the end of every package.
+		Env:    append(os.Environ(), "GORACE=atexit_sleep_ms=0 "+os.Getenv("GORACE")),
+		Stdout: os.Stdout, Stderr: os.Stderr,
+	}.Run(ctx)
 }
 
 // Lint checks the sources: gofmt, golangci-lint, deadcode, shellcheck, shfmt, and the recipe by Packer itself; it changes nothing.

@@ -77,6 +77,9 @@ func Requirements() []Requirement {
 		{Tool: "ssh-keygen", Package: "openssh-client", For: "testing how a device makes its host keys", Groups: []Group{Test}},
 		{Tool: "curl", Package: "curl", For: "testing how a device talks to its services", Groups: []Group{Test}},
 		{Tool: "jq", Package: "jq", For: "testing how a device talks to its services", Groups: []Group{Test}},
+		{Tool: "gcc", Package: "gcc", For: "Go's race detector", Groups: []Group{Test}},
+		// Only recommended by gcc.
+		{Files: []string{"/usr/include/stdlib.h"}, Package: "libc6-dev", For: "Go's race detector", Groups: []Group{Test}},
 		{Tool: "systemd-analyze", Package: "systemd", For: "checking the device's units", Groups: []Group{Test}},
 		// A user of -engine=packer may have Docker from anywhere, on any machine.
 		{Tool: "dockerd", Package: "docker.io", For: "testing the Packer engine with a daemon of its own", Groups: []Group{Test}},
