@@ -1,15 +1,14 @@
 package device
 
 import (
+	"bufio"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // proxyManager runs the lab's stand-in for Nginx Proxy Manager and returns the
@@ -21,22 +20,16 @@ func proxyManager(t *testing.T, password string) (url string) {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	ports := make([]string, 3)
-	for i := range ports {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		ports[i] = fmt.Sprint(l.Addr().(*net.TCPAddr).Port)
-		l.Close()
-	}
 	npm := exec.Command(binary, "npm")
-	npm.Env = []string{
-		"STANDIN_NPM_ADMIN=" + ports[0], "STANDIN_NPM_HTTP=" + ports[1], "STANDIN_NPM_HTTPS=" + ports[2],
+	npm.Env = []string{ // 0 is any free port; it says which
+		"STANDIN_NPM_ADMIN=0", "STANDIN_NPM_HTTP=0", "STANDIN_NPM_HTTPS=0",
 		"STANDIN_NPM_DATA=" + t.TempDir(), "INITIAL_ADMIN_EMAIL=admin@cubeos.cube", "INITIAL_ADMIN_PASSWORD=" + password,
 	}
 	npm.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	log, err := npm.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := npm.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -44,16 +37,13 @@ func proxyManager(t *testing.T, password string) (url string) {
 		npm.Process.Kill()
 		npm.Wait()
 	})
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
-		c, err := net.Dial("tcp", "127.0.0.1:"+ports[0])
-		if err == nil {
-			c.Close()
-			return "http://127.0.0.1:" + ports[0]
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("the stand-in for Nginx Proxy Manager does not answer: %v", err)
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		if address, ok := strings.CutPrefix(lines.Text(), "listening on "); ok {
+			return "http://127.0.0.1" + address[strings.LastIndex(address, ":"):]
 		}
 	}
+	t.Fatal("the stand-in for Nginx Proxy Manager does not listen")
+	return ""
 }
 
 func TestProxyHosts(t *testing.T) {

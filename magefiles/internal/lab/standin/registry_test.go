@@ -12,7 +12,7 @@ import (
 )
 
 func TestRegistryKeepsWhatIsPushed(t *testing.T) {
-	addr, dir := "127.0.0.1:"+freePort(t), filepath.Join(t.TempDir(), "registry")
+	addr, dir := "127.0.0.1:"+freePorts(t, 1)[0], filepath.Join(t.TempDir(), "registry")
 	run(t, "registry", "REGISTRY_HTTP_ADDR="+addr, "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY="+dir)
 	resp, err := http.Get("http://" + addr + "/v2/")
 	if err != nil {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -16,6 +17,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -100,23 +102,30 @@ func eventually(t *testing.T, what string, try func() error) {
 	}
 }
 
-func freePort(t *testing.T) string {
+// freePorts are below those that the kernel gives to whoever asks for any, so
+// that nobody takes them before a service does.
+func freePorts(t *testing.T, n int) []string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	var ports []string
+	for len(ports) < n {
+		port := strconv.Itoa(10_000 + rand.IntN(20_000))
+		l, err := net.Listen("tcp", "127.0.0.1:"+port)
+		if errors.Is(err, syscall.EADDRINUSE) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		ports = append(ports, port)
 	}
-	defer l.Close()
-	_, port, err := net.SplitHostPort(l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	return ports
 }
 
 func TestServicesAnswerLikeTheRealOnes(t *testing.T) {
-	halPort, apiPort, dashboardPort, webPort, dnsPort := freePort(t), freePort(t), freePort(t), freePort(t), freePort(t)
-	adminPort, httpPort, httpsPort := freePort(t), freePort(t), freePort(t)
+	ports := freePorts(t, 8)
+	halPort, apiPort, dashboardPort, webPort, dnsPort := ports[0], ports[1], ports[2], ports[3], ports[4]
+	adminPort, httpPort, httpsPort := ports[5], ports[6], ports[7]
 	docker := fakeDocker(t)
 	data := filepath.Join(t.TempDir(), "data")
 
@@ -333,13 +342,14 @@ func TestForwardAsksTheNextUpstream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	nobody := freePorts(t, 1)[0]
 	for _, tt := range []struct {
 		upstreams string
 		want      int
 	}{
 		{"", dns.RcodeRefused},
-		{"127.0.0.1#" + freePort(t), dns.RcodeServerFailure},
-		{"127.0.0.1#" + freePort(t) + ";127.0.0.1#" + port, dns.RcodeNameError},
+		{"127.0.0.1#" + nobody, dns.RcodeServerFailure},
+		{"127.0.0.1#" + nobody + ";127.0.0.1#" + port, dns.RcodeNameError},
 	} {
 		n, err := parseNames(func(k string) string {
 			if k == "FTLCONF_dns_upstreams" {
