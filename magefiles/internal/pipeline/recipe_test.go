@@ -43,7 +43,7 @@ func TestEveryLineOfTheRecipeCounts(t *testing.T) {
 					t.Errorf("%s: %s", m.what, problem)
 				}
 			}
-			for _, name := range strings.Fields(string(attributes)) {
+			for name := range strings.FieldsSeq(string(attributes)) {
 				if !changed[name] {
 					t.Errorf("%s is nowhere in the recipe, so nothing is known of it: add it to the extras", name)
 				}
