@@ -100,7 +100,7 @@ variable "base_image_format" {
 
 variable "debian_suite" {
   type        = string
-  description = "Debian suite the image is based on. A bootstrapped base image is made of it, and tools lent to the build for speed come from it."
+  description = "Debian suite the image is based on. A bootstrapped base image is made of it, and the native programs of the build come from it."
   default     = "trixie"
   validation {
     condition     = can(regex("^[a-z]+$", var.debian_suite))
@@ -368,7 +368,7 @@ source "arm" "cubeos" {
 
   # The second keeps the time of the build out of what packages generate, such
   # as an initramfs. It never changes: with the commit's time, every commit would
-  # make everything anew.
+  # make everything again.
   image_chroot_env = [
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
     "SOURCE_DATE_EPOCH=1754697600",

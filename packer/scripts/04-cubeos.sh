@@ -31,7 +31,7 @@ if grep -En '@[A-Z_]+@' "${templates[@]}" >&2; then
 fi
 
 # The Raspberry Pi's kernel has the memory controller off, and without it Docker
-# can not limit a container's memory. raspi-firmware makes cmdline.txt anew with
+# can not limit a container's memory. raspi-firmware makes cmdline.txt again with
 # every kernel.
 option=cgroup_enable=memory cmdline=/boot/firmware/cmdline.txt
 if ! grep -Eq "(^| )$option( |\$)" "$cmdline"; then

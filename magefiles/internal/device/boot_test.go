@@ -157,7 +157,7 @@ func (d *fake) loseSwarm() {
 	}
 }
 
-func TestNormalBootMendsWhatIsLost(t *testing.T) {
+func TestNormalBootRepairsWhatIsLost(t *testing.T) {
 	t.Parallel()
 	newSwarm := append([]string{
 		"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
@@ -250,7 +250,7 @@ func TestFirstBootWithSomethingBroken(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		breakIt func(d *fake)
-		mend    func(d *fake)
+		repair  func(d *fake)
 		says    string
 		without string // the effect that can not happen
 	}{
@@ -309,9 +309,9 @@ func TestFirstBootWithSomethingBroken(t *testing.T) {
 				t.Errorf("%q happened", tt.without)
 			}
 
-			tt.mend(d)
+			tt.repair(d)
 			if out, err := d.boot(); err != nil || !d.exists("var/lib/cubeos/first-boot-complete") {
-				t.Errorf("the boot after it was mended: %v\n%s", err, out)
+				t.Errorf("the boot after it was repaired: %v\n%s", err, out)
 			}
 		})
 	}

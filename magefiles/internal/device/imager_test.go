@@ -174,7 +174,7 @@ func TestCloudInitBeginsAnew(t *testing.T) {
 	for _, path := range []string{"instance/sem/config_users_groups", "instances/1/obj.pkl", "data/set-hostname", "sem/bootper.mine", "seed/nocloud/user-data"} {
 		d.write("var/lib/cloud/"+path, "")
 	}
-	run("forget", "cloud-init was cut off: it begins anew")
+	run("forget", "cloud-init was cut off: it begins again")
 	for path, want := range map[string]bool{"instance": false, "instances": false, "data": false, "sem/bootper.mine": true, "seed/nocloud/user-data": true} {
 		if got := d.exists("var/lib/cloud/" + path); got != want {
 			t.Errorf("%s is there: %v, want %v", path, got, want)

@@ -32,7 +32,7 @@ func TestSecrets(t *testing.T) {
 		t.Errorf("running it again: %v\n%s", err, out)
 	}
 
-	// Cut off in the middle of a line, readable by all: mended, the rest kept.
+	// Cut off in the middle of a line, readable by all: repaired, the rest kept.
 	lines := strings.SplitAfter(first, "\n")
 	d.write("cubeos/config/secrets.env", lines[0]+lines[1]+"OWN=1\nJWT_SECRET=")
 	if err := os.Chmod(d.root+"/cubeos/config/secrets.env", 0o644); err != nil {
@@ -41,12 +41,12 @@ func TestSecrets(t *testing.T) {
 	if out, err := d.script("cubeos-generate-secrets.sh", nil); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	mended := d.read("cubeos/config/secrets.env")
-	if !strings.HasPrefix(mended, lines[0]+lines[1]+"OWN=1\n") || !regexp.MustCompile(`\nJWT_SECRET=[0-9a-f]{64}\n`).MatchString(mended) {
-		t.Errorf("secrets.env after mending:\n%s", mended)
+	repaired := d.read("cubeos/config/secrets.env")
+	if !strings.HasPrefix(repaired, lines[0]+lines[1]+"OWN=1\n") || !regexp.MustCompile(`\nJWT_SECRET=[0-9a-f]{64}\n`).MatchString(repaired) {
+		t.Errorf("secrets.env after the repair:\n%s", repaired)
 	}
 	if got := d.mode("cubeos/config/secrets.env"); got != 0o600 {
-		t.Errorf("secrets.env has mode %o after mending", got)
+		t.Errorf("secrets.env has mode %o after the repair", got)
 	}
 }
 

@@ -38,11 +38,11 @@ func cards(l services.List) []boottest.Scenario {
 			Phases: []boottest.Phase{
 				{Name: "power cut", Checks: []boottest.Check{cutsPowerAfter("cloud-init made the user", `Cloud-init v.* running 'modules:config'`, 2*time.Second)}},
 				{Name: "next boot", Checks: slices.Concat(
-					[]boottest.Check{consoleShows("says so", `CUBEOS: cloud-init was cut off: it begins anew`)},
+					[]boottest.Check{consoleShows("says so", `CUBEOS: cloud-init was cut off: it begins again`)},
 					firstBoot(), imagerSettings(), healthy(l),
 				)},
 				{Name: "reboot", Checks: slices.Concat(secondBoot(), imagerSettings(), []boottest.Check{
-					says("cloud-init's notes", "it did not begin anew another time", `systemctl show --property=ConditionResult --value cubeos-cloud-init-forget.service`, "no"),
+					says("cloud-init's notes", "it did not begin again another time", `systemctl show --property=ConditionResult --value cubeos-cloud-init-forget.service`, "no"),
 				})},
 			},
 		},

@@ -65,7 +65,7 @@ func inDocker(l services.List) []boottest.Scenario {
 					matches("journal", "it names the archive, too", "journalctl --no-pager -u cubeos-docker-preload", isDamaged(hal)),
 					says("archives", "the damaged one is kept, the loaded ones are gone", "ls /var/lib/cubeos/images | grep tar$", hal.Name+".tar"),
 				}, others, []boottest.Check{accessPoint(), resolves(dns.Title, "udp")})},
-				{Name: "mended", Checks: slices.Concat(
+				{Name: "repaired", Checks: slices.Concat(
 					[]boottest.Check{does("archives put back", "mv /var/lib/cubeos/kept/*.tar /var/lib/cubeos/images/"), reboots(), sshAnswers(), initFinished("first", firstBound)},
 					healthy(l), named(l), []boottest.Check{archivesGone()},
 				)},
@@ -120,7 +120,7 @@ func inDocker(l services.List) []boottest.Scenario {
 			)}},
 		},
 		{
-			Name: "swarm-corrupted", About: "a Swarm whose state is damaged is made anew, with its secrets and stacks; the data stays",
+			Name: "swarm-corrupted", About: "a Swarm whose state is damaged is made again, with its secrets and stacks; the data stays",
 			From: boottest.Running,
 			Phases: slices.Concat(
 				[]boottest.Phase{{Name: "before", Checks: []boottest.Check{does("data", "echo precious >/cubeos/data/precious")}}},

@@ -48,7 +48,7 @@ type administrator struct {
 	Secret []byte `json:"secret"`
 }
 
-// npmStore is the database: one file, written anew with every change.
+// npmStore is the database: one file, written whole with every change.
 type npmStore struct {
 	path string
 

@@ -75,7 +75,7 @@ func read(path string) (document, error) {
 		return empty, fmt.Errorf("reading the list of images: %w", err)
 	}
 	if err := validate(content, false); err != nil {
-		return empty, fmt.Errorf("%s is not valid; mend it or remove it: %w", filepath.Base(path), err)
+		return empty, fmt.Errorf("%s is not valid; correct it or remove it: %w", filepath.Base(path), err)
 	}
 	list := empty
 	if err := json.Unmarshal(content, &list); err != nil {

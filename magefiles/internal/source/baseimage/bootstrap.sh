@@ -12,7 +12,7 @@ if [[ $1 == unpack ]]; then
   dpkg --install --force-depends "$archives"/base-passwd_*.deb
   dpkg --install --force-depends "$archives"/base-files_*.deb
 
-  # Every package with something to say in the initramfs would make it anew.
+  # Every package with something to say in the initramfs would make it again.
   dpkg-divert --local --rename --add --divert "$updater.later" "$updater"
   printf '#!/bin/sh\nexit 0\n' >"$updater"
   chmod 755 "$updater"

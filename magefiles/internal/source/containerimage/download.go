@@ -29,7 +29,7 @@ type Options struct {
 	Mirror   string // HOST:PORT to pull from instead; see MirrorPath
 	MirrorID string // what the mirror holds, where its address says nothing
 	Locked   bool   // refuse an image that the lock file does not pin
-	Update   bool   // resolve the tags anew, whatever the lock file says
+	Update   bool   // resolve the tags again, whatever the lock file says
 	Reporter *progress.Reporter
 
 	retryDelay time.Duration

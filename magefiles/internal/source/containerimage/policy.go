@@ -9,7 +9,7 @@ import (
 	"slices"
 )
 
-const updateHint = "`go tool mage download -update` with this profile resolves the tags anew"
+const updateHint = "`go tool mage download -update` with this profile resolves the tags again"
 
 // request is what is asked for: the images to save, and what the two files say.
 type request struct {
@@ -38,7 +38,7 @@ func (o Options) read() (request, error) {
 	if o.LockFile != "" {
 		r.locked, err = ReadLock(o.LockFile)
 		if o.Update && len(r.entries) == len(listed) {
-			// What is about to be written anew in full need not be readable.
+			// What is about to be written whole in full need not be readable.
 			err = nil
 		}
 		problems = append(problems, err)

@@ -64,7 +64,7 @@ func (r *source) manifest(ctx context.Context, ref name.Reference) (*remote.Desc
 	return desc, err
 }
 
-// blob writes one blob to w, which has to start anew for each attempt.
+// blob writes one blob to w, which has to start again for each attempt.
 func (r *source) blob(ctx context.Context, repo name.Repository, h v1.Hash, add func(write func(io.Writer) error) error) error {
 	return r.retry(ctx, func() error {
 		return add(func(w io.Writer) error {
