@@ -15,10 +15,7 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 # the device.
 rm -f /var/lib/man-db/auto-update
 
-# In a chroot mkinitramfs can not ask the root partition for its file system, and
-# without knowing it leaves out fsck: a damaged one would never be repaired.
-install -d /etc/initramfs-tools/conf.d
-echo FSTYPE=ext4 >/etc/initramfs-tools/conf.d/root-file-system
+fsck_in_initramfs
 
 apt-get update -q
 
@@ -32,24 +29,9 @@ if [[ $CUBEOS_UNATTENDED_UPGRADES == true ]]; then
   packages+=(unattended-upgrades)
 fi
 
-# openssh-server makes host keys when it is installed, and every device has to
-# make its own: a key that is there already is left alone, so an empty one saves
-# the time and 07-cleanup.sh removes it.
-placeholders=()
-if ! dpkg-query -W -f '${db:Status-Status}' openssh-server 2>/dev/null | grep -qx installed; then
-  install -d /etc/ssh
-  for type in rsa ecdsa ed25519; do
-    key=/etc/ssh/ssh_host_${type}_key
-    if [[ ! -e $key ]]; then
-      placeholders+=("$key")
-      : >"$key"
-    fi
-  done
-fi
+host_key_placeholders
 apt_install "${packages[@]}"
-if ((${#placeholders[@]})); then
-  rm -f "${placeholders[@]}"
-fi
+find /etc/ssh -name 'ssh_host_*_key' -empty -delete
 
 if [[ ! -f /usr/share/zoneinfo/$CUBEOS_TIMEZONE ]]; then
   echo "01-base-setup.sh: time zone $CUBEOS_TIMEZONE is not in /usr/share/zoneinfo" >&2

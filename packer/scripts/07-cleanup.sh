@@ -3,30 +3,20 @@
 set -Eeuo pipefail
 trap 'echo "07-cleanup.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export LC_ALL=C.UTF-8
+# shellcheck source=lib.sh
+. /tmp/cubeos-lib.sh
 
 : "${CUBEOS_VERSION:?}" "${CUBEOS_PROFILE:?}"
 
-apt-get clean
-# Their times tell whether packages had to be fetched.
-touch /var/cache/apt/archives /var/cache/apt/archives/partial
-rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old
-
-# Identity. An empty machine-id is filled in at boot; "uninitialized" would make
-# systemd think it is its own first boot and apply its presets over our units.
-: >/etc/machine-id
-rm -f /var/lib/dbus/machine-id /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub \
-  /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /etc/hostapd/hostapd.conf
-rm -rf /var/lib/dhcpcd/* /var/lib/NetworkManager/* /var/lib/cloud/* /var/lib/docker/* \
+forget_build
+rm -rf /var/cache/apt/*.bin /var/cache/debconf/*-old /var/lib/dpkg/*-old \
+  /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /etc/hostapd/hostapd.conf \
+  /var/lib/dhcpcd/* /var/lib/NetworkManager/* /var/lib/cloud/* /var/lib/docker/* \
   /var/lib/containerd/* /etc/docker/key.json
 
 find /var/log -type f -delete
 rm -rf /var/log/journal /root/.bash_history /root/.cache /root/.gnupg
 find /tmp /var/tmp -mindepth 1 -maxdepth 1 ! -name 'script_*.sh' -exec rm -rf {} +
-
-# What would differ the next time: numbers of inodes, and the day on which an
-# account was made. Without that day a password has no age.
-rm -f /var/cache/ldconfig/aux-cache /etc/{passwd,group,shadow,gshadow,subuid,subgid}-
-sed -i -E 's/^([^:]*:[^:]*):[0-9]+:/\1::/' /etc/shadow
 
 # The device's resolver is dhcpcd's business. Its unit can not start without
 # this file, and the one that is here now may name the build machine's.

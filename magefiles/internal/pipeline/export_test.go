@@ -58,10 +58,14 @@ func Plan(o Options) (*Build, map[string]any, artifact.Manifest, error) {
 		return fail(err)
 	}
 	manifest.Created, manifest.RecipeDigest = time.Unix(1, 0), strings.Repeat("ab", 32)
+	debian, err := b.debian()
+	if err != nil {
+		return fail(err)
+	}
 	return b, map[string]any{
 		"base image is made": b.MakesBaseImage(),
 		"base image":         b.Recipe.Source.BaseImage(),
-		"Debian":             b.debian(),
+		"Debian":             debian,
 		"container images":   []any{b.values.standIns, b.values.containerImages},
 		"image":              inputs,
 		"artifacts":          b.Names,

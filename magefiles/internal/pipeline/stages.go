@@ -28,7 +28,11 @@ func (b *Build) MakesBaseImage() bool { return b.values.kind == "bootstrap" }
 // Base brings the base image into the cache.
 func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 	if b.MakesBaseImage() {
-		debian, dir := b.debian(), b.Cache.BaseImages()
+		dir := b.Cache.BaseImages()
+		debian, err := b.debian()
+		if err != nil {
+			return baseimage.Image{}, err
+		}
 		if b.Refresh == embedded.RefreshBase && !b.refreshedBase {
 			if err := baseimage.Forget(ctx, debian, dir, b.Log); err != nil {
 				return baseimage.Image{}, err
@@ -48,8 +52,12 @@ func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 
 // debian is where the base image, if it is made here, and the native programs
 // come from.
-func (b *Build) debian() baseimage.Debian {
-	return baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror}
+func (b *Build) debian() (baseimage.Debian, error) {
+	library, err := os.ReadFile(filepath.Join(b.Root, "packer", "scripts", "lib.sh"))
+	if err != nil {
+		return baseimage.Debian{}, fmt.Errorf("reading what the provisioners and the bootstrap share: %w", err)
+	}
+	return baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror, Library: library}, nil
 }
 
 // Image makes build/NAME.img: the container images, the base image, and the

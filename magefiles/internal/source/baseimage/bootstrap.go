@@ -37,6 +37,8 @@ var bootstrapScript []byte
 type Debian struct {
 	Suite  string
 	Mirror string // URL; apt verifies what it serves against Debian's keys
+	// Library is the shell library that the provisioners share, too.
+	Library []byte
 }
 
 func (from Debian) release() debian.Release {
@@ -149,7 +151,7 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 		if err != nil {
 			return nil, err
 		}
-		key := digest(below, step, string(bootstrapScript), fmt.Sprint(from.diskID()))
+		key := digest(append(from.scripts(), below, step, fmt.Sprint(from.diskID()))...)
 		top, err := with.Store.Layer(ctx, key, func(ctx context.Context, d layer.Draft) error {
 			title := "bootstrapping: " + step
 			log.Printf("%s", title)
@@ -198,6 +200,7 @@ func (from Debian) step(name string, task *progress.Task) chroot.Step {
 		},
 		Files: []chroot.InjectedFile{
 			{Path: scriptPath, Mode: 0o755, Data: bootstrapScript},
+			{Path: libraryPath, Mode: 0o644, Data: from.Library},
 			chroot.NoServices(),
 		},
 		Hostname: "localhost",
@@ -205,11 +208,17 @@ func (from Debian) step(name string, task *progress.Task) chroot.Step {
 	}
 }
 
-const scriptPath = "tmp/bootstrap.sh"
+const (
+	scriptPath  = "tmp/bootstrap.sh"
+	libraryPath = "tmp/cubeos-lib.sh"
+)
+
+// scripts are what the chroot runs.
+func (from Debian) scripts() []string { return []string{string(bootstrapScript), string(from.Library)} }
 
 // id names everything the base image is made from.
 func (from Debian) id() string {
-	return digest(slices.Concat(from.release().ExtractArgv(packages(), ""), []string{string(bootstrapScript)}, ext4Features)...)
+	return digest(slices.Concat(from.release().ExtractArgv(packages(), ""), from.scripts(), ext4Features)...)
 }
 
 func digest(parts ...string) string {

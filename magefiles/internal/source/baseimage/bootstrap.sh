@@ -3,6 +3,8 @@
 # image is to its user. Runs in the chroot. Argument: unpack or configure.
 # Environment: DISK_ID, the MBR disk identifier; PACKAGES, those asked for.
 set -Eeuo pipefail
+# shellcheck source=../../../../packer/scripts/lib.sh
+. /tmp/cubeos-lib.sh
 
 archives=/var/cache/apt/archives
 updater=/usr/sbin/update-initramfs
@@ -44,10 +46,7 @@ CONSOLES="serial0,115200 tty1"
 FIRMWARE
 mkdir -p /boot/firmware
 
-# There is no partition yet that could be asked for its file system, and without
-# knowing it mkinitramfs leaves out fsck.
-mkdir -p /etc/initramfs-tools/conf.d
-echo FSTYPE=ext4 >/etc/initramfs-tools/conf.d/root-file-system
+fsck_in_initramfs
 
 # Interfaces keep the kernel's names, eth0 and wlan0.
 mkdir -p /etc/systemd/network
@@ -62,11 +61,7 @@ datasource:
     seedfrom: file:///boot/firmware/
 CLOUD
 
-# Making host keys takes a while, and a key that is there is left alone.
-for type in rsa ecdsa ed25519; do
-  : >"/etc/ssh/ssh_host_${type}_key"
-done
-
+host_key_placeholders
 dpkg --configure --pending --force-confold
 
 rm "$updater"
@@ -88,14 +83,7 @@ done
 printf 'instance-id: base-image\n' >>/boot/firmware/meta-data
 sed -i '1i #cloud-config' /boot/firmware/user-data
 
-apt-get clean
-# Their times tell whether packages had to be fetched.
-touch /var/cache/apt/archives /var/cache/apt/archives/partial
-rm -rf /var/lib/apt/lists/* /etc/ssh/ssh_host_*_key*
-: >/etc/machine-id
+forget_build
 # The resolver and host name are the build machine's.
-rm -f /var/lib/dbus/machine-id /etc/resolv.conf
+rm -f /etc/resolv.conf
 echo localhost >/etc/hostname
-# They hold the day an account was made and numbers of inodes.
-sed -i -E 's/^([^:]*:[^:]*):[0-9]+:/\1::/' /etc/shadow
-rm -f /etc/shadow- /var/cache/ldconfig/aux-cache

@@ -173,7 +173,7 @@ func TestACancelledDownloadKeepsWhatItHasForTheNext(t *testing.T) {
 }
 
 func TestBootstrapIdentity(t *testing.T) {
-	a, b := Debian{"trixie", "http://a/debian"}, Debian{"trixie", "http://b/debian"}
+	a, b := Debian{Suite: "trixie", Mirror: "http://a/debian"}, Debian{Suite: "trixie", Mirror: "http://b/debian"}
 	if a.id() == b.id() || a.diskID() == 0 {
 		t.Error("another mirror has to be another base image, and a disk id is never 0")
 	}
