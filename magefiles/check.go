@@ -105,7 +105,7 @@ func goTest(ctx context.Context, args ...string) error {
 	}.Run(ctx)
 }
 
-// Lint checks the sources: gofmt, golangci-lint, deadcode, shellcheck, shfmt, and the recipe by Packer itself; it changes nothing.
+// Lint checks the sources: gofmt, golangci-lint, deadcode, shellcheck, shfmt, the documents' links, and the recipe by Packer itself; it changes nothing.
 func Lint(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
+	"github.com/cubeos-app/releases/magefiles/internal/docs"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
@@ -35,6 +36,7 @@ func Run(ctx context.Context, log *progress.Reporter) error {
 		{"shellcheck", func() error { return process.Run(ctx, append([]string{"shellcheck"}, scripts...)...) }},
 		{"shfmt", func() error { return process.Run(ctx, append([]string{"go", "tool", "shfmt", "-d"}, scripts...)...) }},
 		{"recipe format", func() error { return recipeFormat(recipes) }},
+		{"links of the documents", func() error { return docs.CheckLinks(".") }},
 		{"recipe by Packer itself, which is compiled the first time", func() error { return packer.Validate(ctx, ".") }},
 	} {
 		log.Printf("lint: %s", c.name)
