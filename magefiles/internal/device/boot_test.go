@@ -21,7 +21,7 @@ var jumps = []string{
 	"jump ip6tables filter CUBEOS-FORWARD",
 }
 
-// firstBoot is all a first boot changes, in the order the README promises. What
+// firstBoot is all a first boot changes, in the order docs/device.md promises. What
 // starts at the same time is in the order of the alphabet.
 var firstBoot = slices.Concat(
 	loads(),
