@@ -6,23 +6,16 @@ set -Eeuo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 conf=$ROOT/etc/hostapd/hostapd.conf
-template=$ROOT/usr/local/share/cubeos/hostapd.conf.in
+started_with=$RUN_DIR/hostapd.conf # hostapd.service leaves it there
 
 if [[ ! -e $ROOT/sys/class/net/wlan0 ]]; then
   warn "no wlan0: there is no access point until it appears; the services are reached by cable"
   exit 0
 fi
-"$LIB_DIR/cubeos-generate-ap-creds.sh"
+"$LIB_DIR/cubeos-wifi-settings.sh"
 export_config
-
-content=$(<"$template")
-content=${content//@SSID@/"${CUBEOS_AP_SSID:?}"}
-content=${content//@KEY@/"${CUBEOS_AP_KEY:?}"}
-content=${content//@COUNTRY@/"${CUBEOS_WIFI_COUNTRY:?}"}
 action=start
-if ! cmp -s - "$conf" <<<"$content"; then
-  install -d -m 0755 "${conf%/*}"
-  write_file "$conf" 0600 <<<"$content"
+if ! cmp -s "$conf" "$started_with"; then
   action=restart
 fi
 

@@ -19,7 +19,7 @@ random_key() {
 
 write_to_boot_partition() {
   mountpoint --quiet "$boot" \
-    && printf 'WiFi name: %s\r\nWiFi key:  %s\r\n' "$ssid" "$key" | write_file "$boot/cubeos-wifi.txt" 0644
+    && wifi_note "$ssid" "$key" | write_file "$boot/cubeos-wifi.txt" 0644
 }
 
 # What Raspberry Pi Imager was told is on the kernel's command line or, if it was
@@ -33,9 +33,11 @@ imager_country() {
   done
 }
 
-if [[ -f $ap ]] && grep -Eq '^CUBEOS_AP_SSID=.+' "$ap" && grep -Eq '^CUBEOS_AP_KEY=.{8,63}$' "$ap"; then
-  exit 0
-fi
+(
+  unset CUBEOS_AP_SSID CUBEOS_AP_KEY
+  export_env "$ap"
+  wifi_name_valid "${CUBEOS_AP_SSID:-}" && wifi_key_valid "${CUBEOS_AP_KEY:-}"
+) && exit 0
 [[ -r $address ]] || die "no wlan0: the access point's name and key are made from its MAC address"
 mac=$(<"$address")
 [[ $mac =~ ^([0-9A-Fa-f]{2}:){3}([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2}):([0-9A-Fa-f]{2})$ ]] \

@@ -103,6 +103,21 @@ write_file() {
   sync "$(dirname "$1")"
 }
 
+# wifi_name_valid NAME, wifi_key_valid KEY: whether WiFi can do with it. Lengths
+# are in bytes.
+wifi_name_valid() {
+  local LC_ALL=C
+  ((${#1} >= 1 && ${#1} <= 32)) && [[ $1 != *[[:cntrl:]]* ]]
+}
+
+wifi_key_valid() {
+  local LC_ALL=C
+  ((${#1} >= 8 && ${#1} <= 63)) && [[ $1 != *[[:cntrl:]]* ]]
+}
+
+# wifi_note NAME KEY: what cubeos-wifi.txt on the boot partition says.
+wifi_note() { printf 'WiFi name: %s\r\nWiFi key:  %s\r\n' "$1" "$2"; }
+
 # export_env FILE…: exports the KEY=value lines of the files that exist, without
 # running them as a script.
 export_env() {

@@ -12,7 +12,7 @@ for script in "$lib"/*.sh; do
 done
 ln -sfn "$lib/cubeos-network-mode.sh" /usr/local/sbin/cubeos-network-mode
 
-for unit in "$lib"/systemd/*.service; do
+for unit in "$lib"/systemd/*.*; do
   install -m 0644 "$unit" /etc/systemd/system/
   systemctl enable --quiet "${unit##*/}"
 done

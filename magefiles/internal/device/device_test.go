@@ -189,6 +189,15 @@ func (d *fake) clone(t *testing.T) *fake {
 	return &fake{t: t, root: filepath.Join(to, "root"), stub: filepath.Join(to, "stub"), bin: filepath.Join(to, "bin")}
 }
 
+// everyCut is from one power cut of a script to the next: the quick tests try some
+// of the moments.
+func everyCut() int {
+	if testing.Short() {
+		return 3
+	}
+	return 1
+}
+
 // powerCut reports whether a script ended because a stub killed its group.
 func powerCut(err error) bool {
 	var exit *exec.ExitError

@@ -210,6 +210,7 @@ stub_systemctl() {
     'is-active --quiet') exists hostapd ;;
     'start hostapd.service' | 'restart hostapd.service')
       if exists hostapd && [[ $1 == start ]]; then return; fi
+      cp "$CUBEOS_ROOT/etc/hostapd/hostapd.conf" "$CUBEOS_ROOT/run/cubeos/hostapd.conf"
       : >"$state/hostapd"
       effect "hostapd $1"
       ;;
