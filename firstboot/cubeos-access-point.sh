@@ -18,6 +18,12 @@ action=start
 if ! cmp -s "$conf" "$started_with"; then
   action=restart
 fi
+# HAL makes wlan0 a client where it is asked to.
+if [[ -e $ROOT/run/wpa_supplicant/wlan0 ]]; then
+  warn "something has made wlan0 a client of another WiFi: it is the access point again"
+  wpa_cli -i wlan0 terminate >/dev/null || rm -f "$ROOT/run/wpa_supplicant/wlan0" # it was killed
+  action=restart
+fi
 
 if [[ -e $ROOT/dev/rfkill ]]; then
   rfkill unblock wlan

@@ -1,15 +1,22 @@
 #!/bin/bash
 # Sets how the access point's clients reach other networks:
-#   cubeos-network-mode                 what is in force
-#   cubeos-network-mode apply           put the saved mode in force (every boot does)
-#   cubeos-network-mode MODE            save MODE and put it in force
-#   cubeos-network-mode off             take all rules back until the next boot
+#   cubeos-network-mode                      what is in force
+#   cubeos-network-mode apply                put the saved mode in force and right what
+#                                            others have changed (every boot does)
+#   cubeos-network-mode MODE                 save MODE, put it in force, tell the API
+#   cubeos-network-mode ONLINE_WIFI NAME     and wlan1 joins the WiFi NAME; its key is
+#                                            the first line of standard input
+#   cubeos-network-mode requested MODE …     the same without telling the API: it asked
+#   cubeos-network-mode off                  take all rules back until the next boot
 # OFFLINE: not at all. ONLINE_ETH: by eth0. ONLINE_WIFI: by wlan1.
 # Only chains of our own are filled, emptied or removed: Docker's stay as they are.
 set -Eeuo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
 saved=$CONFIG_DIR/network.env
+
+# Where other networks are.
+outside=(eth+ en+ usb+ wlan+)
 
 # What is ours: family, table, chain, and the built-in chain that jumps to it.
 chains=(
@@ -34,7 +41,7 @@ each_chain() {
 
 # rules MODE: what is in our IPv4 chains.
 rules() {
-  local uplink=
+  local uplink='' other
   case $1 in
     ONLINE_ETH) uplink=eth0 ;;
     ONLINE_WIFI) uplink=wlan1 ;;
@@ -49,8 +56,7 @@ rules() {
   # A container's published port is reached by a translated address, and whether
   # it may be is Docker's business.
   echo '-A CUBEOS-FORWARD -i wlan0 -m conntrack ! --ctstate DNAT -j DROP'
-  local other
-  for other in eth+ en+ usb+ wlan+; do
+  for other in "${outside[@]}"; do
     echo "-A CUBEOS-FORWARD -i $other -o wlan0 -j DROP"
   done
   echo COMMIT
@@ -59,6 +65,11 @@ rules() {
   if [[ $uplink ]]; then
     echo "-A CUBEOS-POSTROUTING -s 10.42.24.0/24 -o $uplink -j MASQUERADE"
   fi
+  # Docker does that, too, but HAL empties the chain that Docker does it in. These
+  # are all networks that Docker and Swarm are given.
+  for other in "${outside[@]}"; do
+    echo "-A CUBEOS-POSTROUTING -s 172.16.0.0/12 -o $other -j MASQUERADE"
+  done
   echo COMMIT
 }
 
@@ -97,47 +108,143 @@ remove_chain() {
   "$1" -w 10 -t "$2" -X "$3"
 }
 
+# remove_leftovers: what HAL adds for a change of mode says the same as our rules, or
+# what the mode forbids. Docker has no rules of this form.
+remove_leftovers() {
+  local rule
+  iptables -w 10 -t nat -S POSTROUTING | while read -ra rule; do
+    if [[ ${rule[*]} =~ ^'-A POSTROUTING -s '(10\.42\.24\.|172\.(1[6-9]|2[0-9]|3[01])\.)[0-9./]+' -o '[^\ ]+' -j MASQUERADE'$ ]]; then
+      iptables -w 10 -t nat -D "${rule[@]:1}" || warn "HAL's rule '${rule[*]}' stays"
+    fi
+  done
+}
+
+# read_key NAME: a line of standard input becomes key.
+read_key() {
+  if [[ -t 0 ]]; then
+    printf 'Key of %s (nothing: the saved one, or none): ' "$1" >&2
+  fi
+  IFS= read -rs key || true # it may end without a new line
+  if [[ -t 0 ]]; then
+    echo >&2
+  fi
+}
+
+# save_wifi NAME KEY: wlan1 is to join this network, and no other. No key stands for
+# the one that was saved for this name or, failing that, for a network without.
+save_wifi() {
+  local name key=$2
+  wifi_name_valid "$1" || die "'$1' is no name of a WiFi: it has 1 to 32 bytes"
+  name=$(hex "$1")
+  if [[ -z $key ]]; then
+    key=$(wifi_networks | sed -n "s/^$name //p" | head -n 1)
+  elif wifi_key_valid "$key"; then
+    key="\"$key\""
+  elif [[ ! $key =~ ^[0-9A-Fa-f]{64}$ ]]; then
+    die "what was given as the key of $1 is none: it has 8 to 63 characters"
+  fi
+  if [[ $(wifi_networks) != "$name $key" ]]; then
+    install -d -m 0755 "${WLAN1_CONF%/*}"
+    # As HAL writes it, which adds networks and has wpa_supplicant save them.
+    {
+      printf 'ctrl_interface=DIR=/run/wpa_supplicant GROUP=netdev\nupdate_config=1\nnetwork={\n\tssid=%s\n' "$name"
+      if [[ $key ]]; then
+        printf '\tpsk=%s\n}\n' "$key"
+      else
+        printf '\tkey_mgmt=NONE\n}\n'
+      fi
+    } | write_file "$WLAN1_CONF" 0600
+  fi
+}
+
+# join_wifi: wlan1 is where its configuration says, by its unit. HAL starts a
+# wpa_supplicant of its own where it finds none, and disconnects it at each change.
+join_wifi() {
+  local now joined=$RUN_DIR/wlan1.sha256
+  [[ -e $ROOT/sys/class/net/wlan1 && -f $WLAN1_CONF ]] || return 0
+  now=$(sha256sum <"$WLAN1_CONF")
+  if [[ -f $joined && $(<"$joined") == "$now" ]] && systemctl is-active --quiet wpa_supplicant@wlan1.service; then
+    wpa_cli -i wlan1 reconnect >/dev/null || warn "wlan1 can not be told to join its network again"
+    return
+  fi
+  if wpa_cli -i wlan1 terminate >/dev/null 2>&1; then
+    wait_for 5 test ! -e "$ROOT/run/wpa_supplicant/wlan1" || warn "a wpa_supplicant for wlan1 does not end"
+  fi
+  if systemctl restart wpa_supplicant@wlan1.service; then
+    echo "$now" >"$joined"
+  else
+    warn "wlan1 does not join its network: see 'journalctl -u wpa_supplicant@wlan1'"
+  fi
+}
+
 in_force() {
-  install -d -m 0755 "$RUN_DIR"
   echo "$1" >"$RUN_DIR/network-mode"
   log "network mode: $1"
 }
 
 apply() {
+  # Without it no container reaches anything or is reached, whatever the mode is.
+  echo 1 >"$ROOT/proc/sys/net/ipv4/ip_forward" || warn "forwarding can not be switched on"
   rules "$1" | iptables-restore -w 10 --noflush
   if [[ -d $ROOT/proc/sys/net/ipv6 ]]; then
     rules6 | ip6tables-restore -w 10 --noflush
   fi
   each_chain add_jump
+  remove_leftovers
+  if [[ $1 == ONLINE_WIFI ]]; then
+    join_wifi
+  fi
   in_force "$1"
 }
 
-case ${1:-show} in
-  show)
-    if [[ -f $RUN_DIR/network-mode ]]; then
-      cat "$RUN_DIR/network-mode"
-    else
-      echo 'none applied yet'
-    fi
-    ;;
+known() { [[ $1 =~ ^(OFFLINE|ONLINE_ETH|ONLINE_WIFI)$ ]]; }
+
+# set_mode MODE [NAME]: with the key that was read. It is saved before it is in
+# force, so that a power cut in between does not lose it.
+set_mode() {
+  if ! known "${1:-}" || (($# > 2)) || [[ ${2+named} && $1 != ONLINE_WIFI ]]; then
+    die "usage: cubeos-network-mode [show|apply|OFFLINE|ONLINE_ETH|ONLINE_WIFI [NAME]|off]"
+  fi
+  if [[ ${2+named} ]]; then
+    save_wifi "$2" "$key"
+  fi
+  echo "CUBEOS_NETWORK_MODE=$1" | write_file "$saved" 0644
+  apply "$1"
+}
+
+tells=yes key=''
+if [[ ${1:-} == requested ]]; then
+  tells=''
+  shift
+fi
+install -d -m 0755 "$RUN_DIR"
+if [[ ${1:-show} == show ]]; then
+  cat "$RUN_DIR/network-mode" 2>/dev/null || echo 'none applied yet'
+  exit
+fi
+if (($# == 2)); then
+  read_key "$2"
+fi
+exec 8>"$RUN_DIR/network-mode.lock"
+flock 8
+case $1 in
   apply)
     export_env "$CONFIG_DIR/defaults.env" "$saved"
     mode=${CUBEOS_NETWORK_MODE:-OFFLINE}
-    if [[ ! $mode =~ ^(OFFLINE|ONLINE_ETH|ONLINE_WIFI)$ ]]; then
+    if ! known "$mode"; then
       warn "the saved network mode '$mode' is none of OFFLINE, ONLINE_ETH, ONLINE_WIFI: taking OFFLINE"
       mode=OFFLINE
     fi
     apply "$mode"
-    ;;
-  OFFLINE | ONLINE_ETH | ONLINE_WIFI)
-    apply "$1"
-    echo "CUBEOS_NETWORK_MODE=$1" | write_file "$saved" 0644
     ;;
   off)
     each_chain remove_chain
     in_force off
     ;;
   *)
-    die "usage: cubeos-network-mode [show|apply|OFFLINE|ONLINE_ETH|ONLINE_WIFI|off]"
+    set_mode "$@"
+    if [[ $tells ]]; then
+      systemctl restart --no-block cubeos-tell-network-mode.timer || warn "the API is not told of it"
+    fi
     ;;
 esac

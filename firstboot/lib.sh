@@ -13,6 +13,7 @@ STATE_DIR=$ROOT/var/lib/cubeos
 IMAGES_DIR=$STATE_DIR/images
 RUN_DIR=$ROOT/run/cubeos
 SERVICES_FILE=$ROOT/usr/local/share/cubeos/services.json
+WLAN1_CONF=$ROOT/etc/wpa_supplicant/wpa_supplicant-wlan1.conf
 FIRST_BOOT_MARKER=$STATE_DIR/first-boot-complete
 
 # What a key looks like that was made here: no person's choice is shown.
@@ -113,6 +114,27 @@ wifi_name_valid() {
 wifi_key_valid() {
   local LC_ALL=C
   ((${#1} >= 8 && ${#1} <= 63)) && [[ $1 != *[[:cntrl:]]* ]]
+}
+
+hex() { printf '%s' "$1" | od -An -v -tx1 | tr -d ' \n'; }
+
+unhex() { printf '%b' "$(printf '%s' "$1" | sed 's/../\\x&/g')"; }
+
+# wifi_networks: those that wlan1 is to join, one a line: the name in hex, a space,
+# and the key as wpa_supplicant writes it: in quotation marks, as 64 hex digits, or
+# nothing, which is no key.
+wifi_networks() {
+  local line name='' key=''
+  [[ -f $WLAN1_CONF ]] || return 0
+  while read -r line || [[ $line ]]; do
+    case $line in
+      'network={') name='' key='' ;;
+      ssid=\"*\") name=$(hex "${line:6:-1}") ;;
+      ssid=*) name=${line#ssid=} ;;
+      psk=*) key=${line#psk=} ;;
+      '}') printf '%s %s\n' "${name,,}" "$key" ;;
+    esac
+  done <"$WLAN1_CONF"
 }
 
 # wifi_note NAME KEY: what cubeos-wifi.txt on the boot partition says.
@@ -265,7 +287,7 @@ swarm() {
 
 access_point() { "$LIB_DIR/cubeos-access-point.sh" || fail "the access point is not up"; }
 
-network_mode() { "$LIB_DIR/cubeos-network-mode.sh" apply || fail "the network mode was not applied"; }
+network_mode() { "$LIB_DIR/cubeos-network-request.sh" || fail "the network mode was not applied"; }
 
 # read_services: fills the lists below from the one that the image ships.
 read_services() {

@@ -20,6 +20,13 @@ off NetworkManager.service NetworkManager-wait-online.service NetworkManager-dis
   systemd-networkd.service systemd-networkd.socket systemd-networkd-wait-online.service \
   systemd-resolved.service networking.service ifupdown-wait-online.service
 
+# There HAL leaves the network mode that the API asks for, keys of WiFis included;
+# cubeos-network-request.service reads it. Raspberry Pi OS has the real netplan,
+# whose generator would give the interfaces to others than dhcpcd.
+install -d -m 0700 /etc/netplan
+install -d -m 0755 /etc/systemd/system-generators
+ln -sfn /dev/null /etc/systemd/system-generators/netplan
+
 # A hot-plugged second radio gets its wpa_supplicant by name; the catch-all one
 # would take wlan0 away from hostapd.
 systemctl disable --quiet wpa_supplicant.service

@@ -85,7 +85,7 @@ func newFake(t *testing.T) *fake {
 	for _, name := range []string{
 		"docker", "curl", "systemctl", "iptables", "iptables-restore", "ip6tables", "ip6tables-restore",
 		"ip", "iw", "rfkill", "sync", "agetty", "journalctl", "mountpoint", "findmnt", "growpart", "resize2fs",
-		"getent", "usermod", "python3",
+		"getent", "usermod", "python3", "wpa_cli",
 	} {
 		if err := os.Symlink(stub, filepath.Join(d.bin, name)); err != nil {
 			t.Fatal(err)
@@ -98,6 +98,7 @@ func newFake(t *testing.T) *fake {
 	d.write("cubeos/config/defaults.env", strings.NewReplacer("@CUBEOS_WIFI_COUNTRY@", "NL", "@CUBEOS_WIFI_KEY_MODE@", "mac").
 		Replace(d.read("cubeos/config/defaults.env")))
 	d.mkdir(filepath.Join(d.root, "proc/sys/net/ipv6"))
+	d.write("proc/sys/net/ipv4/ip_forward", "1\n")
 	d.mkdir(filepath.Join(d.root, "boot/firmware"))
 	shipped, err := json.Marshal(map[string]services.List{"services": list()})
 	if err != nil {
@@ -127,6 +128,12 @@ func newFake(t *testing.T) *fake {
 // script runs one boot script and returns what it printed.
 func (d *fake) script(name string, args []string, env ...string) (string, error) {
 	d.t.Helper()
+	return d.scriptAsking(name, args, "", env...)
+}
+
+// scriptAsking is script with something on standard input.
+func (d *fake) scriptAsking(name string, args []string, stdin string, env ...string) (string, error) {
+	d.t.Helper()
 	path, err := filepath.Abs(filepath.Join(repo, "firstboot", name))
 	if err != nil {
 		d.t.Fatal(err)
@@ -141,7 +148,7 @@ func (d *fake) script(name string, args []string, env ...string) (string, error)
 			"CUBEOS_ROOT=" + d.root, "STUB_STATE=" + d.stub, "CUBEOS_POLL=0.01",
 			"CUBEOS_HEALTH_TIMEOUT=1", "CUBEOS_DOCKER_TIMEOUT=1", "CUBEOS_SWARM_TIMEOUT=1",
 		}, env...),
-		Stdout: &out, Stderr: &out,
+		Stdin: strings.NewReader(stdin), Stdout: &out, Stderr: &out,
 	}.Run(d.t.Context())
 	return out.String(), err
 }

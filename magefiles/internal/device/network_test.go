@@ -2,6 +2,7 @@ package device
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -138,6 +139,10 @@ func TestCountryFromImager(t *testing.T) {
 // What keeps the access point's clients from anything but what Docker publishes.
 const clientsDropped = "-A CUBEOS-FORWARD -i wlan0 -m conntrack ! --ctstate DNAT -j DROP\n"
 
+const clientsTranslated = "-A CUBEOS-POSTROUTING -s 10.42.24.0/24"
+
+const containersTranslated = "-A CUBEOS-POSTROUTING -s 172.16.0.0/12 -o eth+ -j MASQUERADE\n"
+
 func established(uplink string) string {
 	return "-A CUBEOS-FORWARD -i " + uplink + " -o wlan0 -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT\n"
 }
@@ -149,11 +154,11 @@ func TestNetworkModes(t *testing.T) {
 		arg, mode string
 		has, not  []string
 	}{
-		{"apply", "OFFLINE", []string{clientsDropped, "-A CUBEOS-FORWARD -i eth+ -o wlan0 -j DROP\n", "-A CUBEOS-INPUT ! -i lo -p udp -m udp --dport 4789 -j DROP\n"}, []string{"MASQUERADE", "ACCEPT"}},
-		{"ONLINE_ETH", "ONLINE_ETH", []string{"-A CUBEOS-POSTROUTING -s 10.42.24.0/24 -o eth0 -j MASQUERADE\n", "-i wlan0 -o eth0 -j ACCEPT\n" + established("eth0") + clientsDropped}, []string{"-i wlan0 -o wlan1 -j ACCEPT"}},
-		{"apply", "ONLINE_ETH", []string{"MASQUERADE"}, nil},
-		{"ONLINE_WIFI", "ONLINE_WIFI", []string{"-o wlan1 -j MASQUERADE\n", "-i wlan0 -o wlan1 -j ACCEPT\n" + established("wlan1") + clientsDropped}, []string{"-o eth0 -j"}},
-		{"OFFLINE", "OFFLINE", []string{clientsDropped}, []string{"MASQUERADE", "ACCEPT"}},
+		{"apply", "OFFLINE", []string{containersTranslated, clientsDropped, "-A CUBEOS-FORWARD -i eth+ -o wlan0 -j DROP\n", "-A CUBEOS-INPUT ! -i lo -p udp -m udp --dport 4789 -j DROP\n"}, []string{clientsTranslated, "ACCEPT"}},
+		{"ONLINE_ETH", "ONLINE_ETH", []string{clientsTranslated + " -o eth0 -j MASQUERADE\n", containersTranslated, "-i wlan0 -o eth0 -j ACCEPT\n" + established("eth0") + clientsDropped}, []string{"-i wlan0 -o wlan1 -j ACCEPT"}},
+		{"apply", "ONLINE_ETH", []string{clientsTranslated}, nil},
+		{"ONLINE_WIFI", "ONLINE_WIFI", []string{clientsTranslated + " -o wlan1 -j MASQUERADE\n", "-i wlan0 -o wlan1 -j ACCEPT\n" + established("wlan1") + clientsDropped}, []string{"-o eth0 -j"}},
+		{"OFFLINE", "OFFLINE", []string{clientsDropped}, []string{clientsTranslated, "ACCEPT"}},
 	} {
 		if out, err := d.script("cubeos-network-mode.sh", []string{tt.arg}); err != nil {
 			t.Fatalf("%s: %v\n%s", tt.arg, err, out)
@@ -176,8 +181,10 @@ func TestNetworkModes(t *testing.T) {
 	if rules6 := d.stubbed("rules-ip6tables"); !strings.Contains(rules6, "-A CUBEOS-FORWARD -i wlan0 -j DROP\n") || strings.Contains(rules6, "ACCEPT") {
 		t.Errorf("clients have IPv6:\n%s", rules6)
 	}
-	if diff := cmp.Diff(jumps, d.effects()); diff != "" {
-		t.Errorf("jumps into our chains (-want +got):\n%s", diff)
+	// The modes that were set are told to the API, those that were applied are not.
+	want := append(slices.Clone(jumps), tellsAPI, tellsAPI, tellsAPI)
+	if diff := cmp.Diff(want, d.effects()); diff != "" {
+		t.Errorf("jumps into our chains, and what follows (-want +got):\n%s", diff)
 	}
 	if out, err := d.script("cubeos-network-mode.sh", []string{"ONLINE"}); err == nil || !strings.Contains(out, "usage:") {
 		t.Errorf("an unknown mode: %v, %q", err, out)

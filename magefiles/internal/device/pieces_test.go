@@ -131,3 +131,69 @@ func TestSSHHostKeys(t *testing.T) {
 		t.Error("an empty key was not replaced, or a whole one was")
 	}
 }
+
+func TestHostName(t *testing.T) {
+	t.Parallel()
+	const others = "127.0.0.1 localhost\n::1 localhost ip6-localhost\n"
+	for name, tt := range map[string]struct {
+		file, hosts, want, kernel, says string
+		effects                         []string
+	}{
+		"as it is":        {"cubeos\n", others + "127.0.1.1 cubeos\n", others + "127.0.1.1 cubeos\n", "cubeos\n", "", nil},
+		"the API's":       {"nest\n", others + "127.0.1.1\tnest", others + "127.0.1.1\tnest", "nest\n", "host name: nest", []string{"restart avahi-daemon.service"}},
+		"the page's":      {"nest\n", "127.0.1.1 cubeos\n" + others, others + "127.0.1.1 nest\n", "nest\n", "host name: nest", []string{"restart avahi-daemon.service"}},
+		"of cloud-init":   {"cubeos\n", others + "127.0.1.1 cubeos.local cubeos\n", others + "127.0.1.1 cubeos.local cubeos\n", "cubeos\n", "", nil},
+		"a longer one":    {"cubeos\n", others + "127.0.1.1 cubeos-2", others + "127.0.1.1 cubeos\n", "cubeos\n", "", nil},
+		"no line":         {"cubeos\n", others, others + "127.0.1.1 cubeos\n", "cubeos\n", "", nil},
+		"cut off":         {"", others, others, "cubeos\n", "WARNING: '' in /etc/hostname is no host name", nil},
+		"nonsense":        {"my cube\n", others, others, "cubeos\n", "this device is still called cubeos", nil},
+		"ends in a dash":  {"cube-\n", others, others, "cubeos\n", "is no host name", nil},
+		"64 letters long": {strings.Repeat("x", 64) + "\n", others, others, "cubeos\n", "is no host name", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newFake(t)
+			d.stubFile("avahi-daemon", "")
+			d.write("etc/hostname", tt.file)
+			d.write("etc/hosts", tt.hosts)
+			d.write("proc/sys/kernel/hostname", "cubeos\n")
+			out := d.must("cubeos-hostname.sh")
+			if !strings.Contains(out, tt.says) || tt.says == "" && out != "" {
+				t.Errorf("it says %q, want %q", out, tt.says)
+			}
+			if diff := cmp.Diff([]string{tt.want, tt.kernel}, []string{d.read("etc/hosts"), d.read("proc/sys/kernel/hostname")}); diff != "" {
+				t.Errorf("/etc/hosts and the kernel's name (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(tt.effects, d.effects()); diff != "" {
+				t.Errorf("effects (-want +got):\n%s", diff)
+			}
+			if out := d.must("cubeos-hostname.sh"); d.effects() != nil || d.read("etc/hosts") != tt.want || strings.Contains(out, "host name: ") {
+				t.Errorf("the next run does something: %s", out)
+			}
+		})
+	}
+}
+
+// TestNetplan wants HAL's call to wait for the mode, and others to get the netplan
+// that Raspberry Pi OS has.
+func TestNetplan(t *testing.T) {
+	t.Parallel()
+	const netplan = "../configs/rootfs/usr/local/sbin/netplan"
+	d := newFake(t)
+	for _, verb := range []string{"apply", "generate"} {
+		d.must(netplan, verb)
+		if diff := cmp.Diff([]string{"restart cubeos-network-request.service"}, d.effects()); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", verb, diff)
+		}
+	}
+	if out, err := d.script(netplan, []string{"get"}); err == nil || !strings.Contains(out, "this device has dhcpcd") {
+		t.Errorf("there is no other netplan: %v, %q", err, out)
+	}
+	d.write("usr/sbin/netplan", "#!/bin/sh\necho \"the other: $*\"\n")
+	if err := os.Chmod(d.root+"/usr/sbin/netplan", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if out := d.must(netplan, "get", "ethernets"); out != "the other: get ethernets\n" {
+		t.Errorf("it says %q", out)
+	}
+}

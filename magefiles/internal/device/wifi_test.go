@@ -175,6 +175,19 @@ func TestWiFiSettingsOfOneself(t *testing.T) {
 	d.hasLines(hostapdConf, "ssid=Mine", "wpa_passphrase=my own key")
 }
 
+// TestWLAN0IsNoClient wants the access point back where HAL has made wlan0 a client.
+func TestWLAN0IsNoClient(t *testing.T) {
+	t.Parallel()
+	d := newFake(t)
+	d.must("cubeos-access-point.sh")
+	d.effects()
+	d.write("run/wpa_supplicant/wlan0", "")
+	d.must("cubeos-access-point.sh")
+	if diff := cmp.Diff([]string{"wpa_supplicant wlan0: terminate", "hostapd restart"}, d.effects()); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestWiFiNoteIsForgotten(t *testing.T) {
 	t.Parallel()
 	d := newFake(t)

@@ -161,11 +161,29 @@ npm_api() {
   esac
 }
 
+# What the API answers about its network mode.
+api_network_mode() {
+  local body
+  case "$* " in
+    *"--data @- "*) body=$(cat) ;;
+  esac
+  if ! exists api-mode; then exit 7; fi
+  if [[ ${body:-} ]]; then
+    effect "API told $(jq --compact-output . <<<"$body")"
+    jq --raw-output .mode <<<"$body" >"$state/api-mode"
+  fi
+  printf '{"mode": "%s"}\n200' "$(<"$state/api-mode")"
+}
+
 stub_curl() {
   local url app runs
   case ${!#} in
     http://docker/*)
       docker_api "${!#}"
+      return
+      ;;
+    */api/v1/network/mode)
+      api_network_mode "$@"
       return
       ;;
     *:81/api/?*)
@@ -184,18 +202,24 @@ stub_curl() {
   exit 64
 }
 
-# -w 10 -t TABLE -C|-I|-D|-F|-X|-n CHAIN …
+# -w 10 -t TABLE -C|-I|-D|-F|-X|-n|-S CHAIN …; others' rules are in foreign-TABLE.
 stub_iptables() {
   local jump=jump-$name-$4-${!#} chain=chain-$name-$4-${!#}
-  case $5 in
-    -C) exists "$jump" ;;
-    -I)
+  case "$5 $*" in
+    -C\ *) exists "$jump" ;;
+    -I\ *)
       : >"$state/$jump"
       effect "jump $name $4 ${!#}"
       ;;
-    -D) rm "$state/$jump" ;;
-    -F | -n) exists "$chain" ;;
-    -X)
+    -S\ *) if exists "foreign-$4"; then cat "$state/foreign-$4"; fi ;;
+    *" -j MASQUERADE")
+      grep -vxF -- "-A ${*:6}" "$state/foreign-$4" >"$state/foreign-$4.new" || true
+      mv "$state/foreign-$4.new" "$state/foreign-$4"
+      effect "no rule ${*:6}"
+      ;;
+    -D\ *) rm "$state/$jump" ;;
+    -F\ * | -n\ *) exists "$chain" ;;
+    -X\ *)
       rm "$state/$chain"
       effect "no $name $4 ${!#}"
       ;;
@@ -203,22 +227,49 @@ stub_iptables() {
   esac
 }
 
+# A wpa_supplicant is its socket.
+stub_wpa_cli() {
+  local socket=$CUBEOS_ROOT/run/wpa_supplicant/$2
+  [[ -e $socket ]] || exit 255
+  case $3 in
+    terminate) rm "$socket" ;;
+    reconnect) ;;
+    *) exit 64 ;;
+  esac
+  effect "wpa_supplicant $2: $3"
+}
+
 stub_systemctl() {
   case "$1 $2" in
     'show --property') if exists init; then cat "$state/init"; else echo active; fi ;;
     'list-units --failed') if exists failed; then cat "$state/failed"; fi ;;
-    'is-active --quiet') exists hostapd ;;
+    'is-active --quiet') exists "${3%.service}" ;;
     'start hostapd.service' | 'restart hostapd.service')
       if exists hostapd && [[ $1 == start ]]; then return; fi
       cp "$CUBEOS_ROOT/etc/hostapd/hostapd.conf" "$CUBEOS_ROOT/run/cubeos/hostapd.conf"
       : >"$state/hostapd"
       effect "hostapd $1"
       ;;
+    'restart wpa_supplicant@wlan1.service')
+      if [[ -e $CUBEOS_ROOT/run/wpa_supplicant/wlan1 ]] && ! exists wpa_supplicant@wlan1; then exit 1; fi
+      mkdir -p "$CUBEOS_ROOT/run/wpa_supplicant"
+      : >"$CUBEOS_ROOT/run/wpa_supplicant/wlan1"
+      : >"$state/wpa_supplicant@wlan1"
+      effect 'wpa_supplicant wlan1: restart'
+      ;;
+    'restart cubeos-network-request.service' | 'restart avahi-daemon.service') effect "restart $2" ;;
+    'restart --no-block') effect "restart $3" ;;
     'show --property=ActiveState')
       if (docker_api http://docker/_ping >/dev/null); then echo active; else echo failed; fi
       ;;
     'show --property=NRestarts') echo 0 ;;
-    stop\ docker.service | start\ docker.service | reset-failed\ docker.service | 'start --no-block')
+    'start --no-block')
+      case $3 in
+        docker.service) effect 'systemctl start docker' ;;
+        *) effect "start $3" ;;
+      esac
+      ;;
+    stop\ docker.service | start\ docker.service | reset-failed\ docker.service)
       effect "systemctl $1 docker"
       ;;
     *) exit 64 ;;
@@ -228,6 +279,7 @@ stub_systemctl() {
 case $name in
   docker) stub_docker "$@" ;;
   curl) stub_curl "$@" ;;
+  wpa_cli) stub_wpa_cli "$@" ;;
   systemctl) stub_systemctl "$@" ;;
   iptables | ip6tables) stub_iptables "$@" ;;
   iptables-restore | ip6tables-restore)
