@@ -30,6 +30,7 @@ func All(l services.List) ([]boottest.Scenario, error) {
 		cards(l),
 		inDocker(l),
 		network(l),
+		wizard(),
 		base(l),
 		access(),
 		raspberryPi(),
