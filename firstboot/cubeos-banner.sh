@@ -37,10 +37,19 @@ access_point() {
     echo 'WiFi      not up'
   else
     echo "WiFi      $CUBEOS_AP_SSID"
-    if [[ $CUBEOS_AP_KEY =~ $RANDOM_WIFI_KEY ]]; then
+    if [[ $CUBEOS_AP_KEY =~ $RANDOM_KEY ]]; then
       echo "WiFi key  $CUBEOS_AP_KEY"
     fi
     echo "          http://$CUBEOS_DOMAIN or http://$CUBEOS_ADDRESS"
+  fi
+}
+
+passwords() {
+  local password
+  if password=$(device_password); then
+    echo "Password  $password"
+    echo "          of Pi-hole, of $CUBEOS_NPM_EMAIL in Nginx Proxy Manager"
+    echo "          and, once set-up is complete, of admin in the Dashboard"
   fi
 }
 
@@ -51,6 +60,7 @@ banner() {
     problems "$unit" | sed 's/^/Problem   /'
   done
   access_point
+  passwords
 }
 
 cable() { ip -4 -oneline address show dev eth0 scope global 2>/dev/null | awk '{ sub("/.*", "", $4); print $4; exit }'; }

@@ -8,25 +8,12 @@ set -Eeuo pipefail
 
 ap=$CONFIG_DIR/ap.env
 address=$ROOT/sys/class/net/wlan0/address
-boot=$ROOT/boot/firmware
-
-# Sixteen of 31 characters that are not mistaken for one another: 79 bits.
-random_key() {
-  local characters
-  characters=$(head -c 1024 /dev/urandom | tr -dc 'abcdefghjkmnpqrstuvwxyz23456789')
-  printf '%s-%s-%s-%s' "${characters:0:4}" "${characters:4:4}" "${characters:8:4}" "${characters:12:4}"
-}
-
-write_to_boot_partition() {
-  mountpoint --quiet "$boot" \
-    && wifi_note "$ssid" "$key" | write_file "$boot/cubeos-wifi.txt" 0644
-}
 
 # What Raspberry Pi Imager was told is on the kernel's command line or, if it was
 # told of a WiFi network as well, beside that.
 imager_country() {
   local file
-  for file in "$ROOT/proc/cmdline" "$boot/network-config"; do
+  for file in "$ROOT/proc/cmdline" "$BOOT_DIR/network-config"; do
     if [[ -r $file ]]; then
       sed -nE '/^[^#]*(cfg80211\.ieee80211_regdom=|regulatory-domain:[[:space:]]*"?)([A-Z]{2})([^A-Za-z].*)?$/ { s//\2/p; q }' "$file"
     fi
@@ -46,14 +33,15 @@ suffix=${BASH_REMATCH[2]}${BASH_REMATCH[3]}${BASH_REMATCH[4]}
 suffix=${suffix^^}
 ssid=CubeOS-$suffix
 
-export_env "$CONFIG_DIR/defaults.env"
+export_defaults
 case ${CUBEOS_WIFI_KEY_MODE:-mac} in
   mac) key=cubeos-$suffix ;;
   random)
     key=$(random_key)
-    [[ $key =~ $RANDOM_WIFI_KEY ]] || die "no random WiFi key could be made"
+    [[ $key =~ $RANDOM_KEY ]] || die "no random WiFi key could be made"
     # First there, then in ap.env: the other way a power cut could lose it.
-    write_to_boot_partition || warn "the WiFi key could not be written to the boot partition; the console shows it"
+    wifi_note "$ssid" "$key" | to_boot_partition cubeos-wifi.txt \
+      || warn "the WiFi key could not be written to the boot partition; the console shows it"
     ;;
   *) die "CUBEOS_WIFI_KEY_MODE is '$CUBEOS_WIFI_KEY_MODE': it must be mac or random" ;;
 esac

@@ -4,7 +4,6 @@
 set -Eeuo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
-boot=$ROOT/boot/firmware
 settings=$ROOT/run/cloud-init/combined-cloud-config.json
 status=$ROOT/run/cloud-init/status.json
 
@@ -38,7 +37,7 @@ passwords() {
 
 # The reason why user-data is of no use; nothing if it is.
 broken_user_data() {
-  python3 - "$boot/user-data" <<'PYTHON'
+  python3 - "$BOOT_DIR/user-data" <<'PYTHON'
 import sys, yaml
 try:
     with open(sys.argv[1], encoding="utf-8") as file:
@@ -55,7 +54,7 @@ PYTHON
 
 report() {
   local problem
-  if [[ ! -f $boot/user-data ]]; then
+  if [[ ! -f $BOOT_DIR/user-data ]]; then
     warn "there is no user-data on the boot partition: the device keeps its defaults"
   elif [[ -f $status ]] && jq -e '[.v1[]? | objects | .errors[]?, .recoverable_errors[]?[]?] | length > 0' "$status" >/dev/null; then
     problem=$(broken_user_data)
@@ -63,7 +62,7 @@ report() {
       warn "user-data on the boot partition can not be read, nothing of it is used: $problem"
     fi
   fi
-  if [[ -f $boot/network-config ]] && grep -Eq '^[^#]*access-points:' "$boot/network-config"; then
+  if [[ -f $BOOT_DIR/network-config ]] && grep -Eq '^[^#]*access-points:' "$BOOT_DIR/network-config"; then
     warn "the WiFi network given in Raspberry Pi Imager is not used: wlan0 is the access point of this device"
   fi
   if [[ -f $settings ]] && jq -e '.ssh_pwauth == true' "$settings" >/dev/null; then

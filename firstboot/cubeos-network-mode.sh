@@ -47,7 +47,7 @@ rules() {
     ONLINE_WIFI) uplink=wlan1 ;;
   esac
   echo '*filter'
-  vxlan_rules
+  input_rules
   echo ':CUBEOS-FORWARD - [0:0]'
   if [[ $uplink ]]; then
     echo "-A CUBEOS-FORWARD -i wlan0 -o $uplink -j ACCEPT"
@@ -76,18 +76,26 @@ rules() {
 # Clients get no IPv6 from us, and what they make up themselves goes nowhere.
 rules6() {
   echo '*filter'
-  vxlan_rules
+  input_rules
   echo ':CUBEOS-FORWARD - [0:0]'
   echo '-A CUBEOS-FORWARD -i wlan0 -j DROP'
   echo '-A CUBEOS-FORWARD -o wlan0 -j DROP'
   echo COMMIT
 }
 
-# The kernel takes Swarm's VXLAN packets on every address, from whoever sends
-# them, and puts them on the containers' network. This Swarm has one node.
-vxlan_rules() {
+# What is for this device alone and listens on every address: the kernel takes
+# Swarm's VXLAN packets from whoever sends them and puts them on the containers'
+# network, and this Swarm has one node; and what services.json has blocked.
+input_rules() {
+  local protocol port
   echo ':CUBEOS-INPUT - [0:0]'
   echo '-A CUBEOS-INPUT ! -i lo -p udp -m udp --dport 4789 -j DROP'
+  while read -r protocol port; do
+    case $protocol in
+      tcp) echo "-A CUBEOS-INPUT ! -i lo -p tcp -m tcp --dport $port -j REJECT --reject-with tcp-reset" ;;
+      udp) echo "-A CUBEOS-INPUT ! -i lo -p udp -m udp --dport $port -j DROP" ;;
+    esac
+  done <<<"$blocked"
 }
 
 # add_jump FAMILY TABLE CHAIN FROM: one jump at the top of a built-in chain.
@@ -185,6 +193,8 @@ in_force() {
 apply() {
   # Without it no container reaches anything or is reached, whatever the mode is.
   echo 1 >"$ROOT/proc/sys/net/ipv4/ip_forward" || warn "forwarding can not be switched on"
+  blocked=$(jq --raw-output '.services[].ports[] | select(.reach == "blocked") | .port as $port | .protocols[] | "\(.) \($port)"' "$SERVICES_FILE") \
+    || warn "$SERVICES_FILE can not be read: ports of services may be open that should not be"
   rules "$1" | iptables-restore -w 10 --noflush
   if [[ -d $ROOT/proc/sys/net/ipv6 ]]; then
     rules6 | ip6tables-restore -w 10 --noflush
@@ -229,7 +239,8 @@ exec 8>"$RUN_DIR/network-mode.lock"
 flock 8
 case $1 in
   apply)
-    export_env "$CONFIG_DIR/defaults.env" "$saved"
+    export_defaults
+    export_env "$saved"
     mode=${CUBEOS_NETWORK_MODE:-OFFLINE}
     if ! known "$mode"; then
       warn "the saved network mode '$mode' is none of OFFLINE, ONLINE_ETH, ONLINE_WIFI: taking OFFLINE"

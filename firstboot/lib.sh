@@ -12,12 +12,17 @@ COREAPPS_DIR=$ROOT/cubeos/coreapps
 STATE_DIR=$ROOT/var/lib/cubeos
 IMAGES_DIR=$STATE_DIR/images
 RUN_DIR=$ROOT/run/cubeos
+BOOT_DIR=$ROOT/boot/firmware
+# defaults.env as the image has it.
+DEFAULTS_FILE=$ROOT/usr/local/share/cubeos/defaults.env
 SERVICES_FILE=$ROOT/usr/local/share/cubeos/services.json
 WLAN1_CONF=$ROOT/etc/wpa_supplicant/wpa_supplicant-wlan1.conf
+# The API makes it when the wizard was completed or skipped.
+SETUP_COMPLETE=$ROOT/cubeos/data/.setup_complete
 FIRST_BOOT_MARKER=$STATE_DIR/first-boot-complete
 
-# What a key looks like that was made here: no person's choice is shown.
-RANDOM_WIFI_KEY='^[a-z2-9]{4}(-[a-z2-9]{4}){3}$'
+# What a key or password looks like that was made here: no person's choice is shown.
+RANDOM_KEY='^[a-z2-9]{4}(-[a-z2-9]{4}){3}$'
 
 # Longest waits, in seconds. POLL is the time between two looks.
 : "${CUBEOS_POLL:=0.5}" "${CUBEOS_DOCKER_TIMEOUT:=180}" "${CUBEOS_SWARM_TIMEOUT:=90}"
@@ -141,22 +146,61 @@ wifi_networks() {
 wifi_note() { printf 'WiFi name: %s\r\nWiFi key:  %s\r\n' "$1" "$2"; }
 
 # export_env FILE…: exports the KEY=value lines of the files that exist, without
-# running them as a script.
+# running them as a script. The API writes what it was sent into some of them:
+# only names that mean something here are taken, so no PATH and no LD_PRELOAD.
 export_env() {
-  local file line
+  local file line ours='^(CUBEOS_[A-Z0-9_]+|NPM_[A-Z0-9_]+|[A-Z0-9_]+_IMAGE|PIHOLE_PASSWORD|JWT_SECRET|HAL_CORE_KEY)=(.*)$'
   for file in "$@"; do
     [[ -f $file ]] || continue
     while IFS= read -r line || [[ -n $line ]]; do
-      if [[ $line =~ ^([A-Z][A-Z0-9_]*)=(.*)$ ]]; then
+      if [[ $line =~ $ours && $line != CUBEOS_ROOT=* ]]; then
         export "${BASH_REMATCH[1]}=${BASH_REMATCH[2]}"
       fi
     done <"$file"
   done
 }
 
+# lost_settings FILE COPY: those of the lines KEY=value of COPY whose KEY has no
+# value in FILE. Neither has to exist.
+lost_settings() {
+  local line
+  [[ -f $2 ]] || return 0
+  while IFS= read -r line; do
+    if [[ $line == [A-Z]*=?* ]] && ! grep -qs "^${line%%=*}=." "$1"; then
+      printf '%s\n' "$line"
+    fi
+  done <"$2"
+}
+
+# The digest of secrets.env, and that of the one that the services were made of. It
+# is taken before the file is read: what is written meanwhile is then a new one.
+SECRETS_IN_FORCE=$RUN_DIR/secrets-in-force
+secrets_digest() { sha256sum "$CONFIG_DIR/secrets.env" | cut -d ' ' -f 1; }
+
+# What every service and script may read, with or without what is in /cubeos.
+export_defaults() { export_env "$DEFAULTS_FILE" "$CONFIG_DIR/defaults.env"; }
+
 # What the compose files and stacks refer to; the later file wins.
 export_config() {
-  export_env "$CONFIG_DIR"/{defaults,images,secrets,ap,network}.env
+  export_defaults
+  export_env "$CONFIG_DIR"/{images,secrets,ap,network}.env "$ROOT/etc/cubeos-release"
+}
+
+# Sixteen of 31 characters that are not mistaken for one another: 79 bits.
+random_key() {
+  local characters
+  characters=$(head -c 1024 /dev/urandom | tr -dc 'abcdefghjkmnpqrstuvwxyz23456789')
+  printf '%s-%s-%s-%s' "${characters:0:4}" "${characters:4:4}" "${characters:8:4}" "${characters:12:4}"
+}
+
+# to_boot_partition NAME: standard input becomes a file that any computer can read.
+to_boot_partition() { mountpoint --quiet "$BOOT_DIR" && write_file "$BOOT_DIR/$1" 0644; }
+
+# device_password: the one that this device has made for its services, until its
+# owner has set another one.
+device_password() {
+  [[ ${NPM_INITIAL_PASSWORD:-} =~ $RANDOM_KEY && ${CUBEOS_PIHOLE_PASSWORD:-} == "$NPM_INITIAL_PASSWORD" ]] \
+    && printf '%s' "$NPM_INITIAL_PASSWORD"
 }
 
 # docker_get PATH: asks Docker's API. The docker program would take longer to
@@ -316,6 +360,14 @@ declare -A SERVICE_URLS
 container_of() { printf 'cubeos-%s' "${1#cubeos-}"; }
 swarm_service_of() { printf '%s_%s' "$1" "$1"; }
 
+# Only one at a time starts services.
+lock_services() {
+  exec {services_lock}>"$RUN_DIR/services.lock"
+  flock "$services_lock"
+}
+
+unlock_services() { exec {services_lock}>&-; }
+
 compose() { docker compose --file "$COREAPPS_DIR/$1/appconfig/docker-compose.yml" "${@:2}"; }
 
 # image_variable NAME: which variable of images.env has its reference.
@@ -345,9 +397,18 @@ compose_up() {
   compose "$1" up --detach --no-build --pull never --quiet-pull || fail "$1: docker compose could not start it"
 }
 
+# Where a stack's containers find the device: by docker_gwbridge, which is there
+# with or without an access point. A new Swarm may have it elsewhere.
+bridge_address() { docker_get /networks/docker_gwbridge | jq --exit-status --raw-output '.IPAM.Config[0].Gateway | split("/")[0]'; }
+
 stack_deploy() {
+  local bridge
   has_image "$1" || return 0
-  docker stack deploy --detach=true --resolve-image never \
+  if ! bridge=$(bridge_address); then
+    warn "$1: Swarm's bridge is not there: without an access point it does not find the other services"
+    bridge=$CUBEOS_ADDRESS
+  fi
+  CUBEOS_BRIDGE_ADDRESS=$bridge docker stack deploy --detach=true --resolve-image never \
     --compose-file "$COREAPPS_DIR/$1/appconfig/docker-compose.yml" "$1" || fail "$1: docker stack deploy failed"
 }
 
@@ -374,6 +435,37 @@ restart_silent_services() {
       restart_service "$service" || warn "$service could not be restarted"
     fi
   done
+}
+
+# By which account the API and the scripts administer Nginx Proxy Manager. The API
+# looks for this name, whatever the domain is.
+NPM_ACCOUNT=api@cubeos.cube
+: "${CUBEOS_NPM_URL:=http://127.0.0.1:81}"
+
+# npm_api PATH [OPTION…]: asks Nginx Proxy Manager with these options of curl's and
+# prints the answer. Passwords and the token go by pipe: command lines can be read
+# by every user.
+npm_api() {
+  curl --silent --show-error --fail-with-body --max-time 60 \
+    --retry 3 --retry-connrefused --retry-max-time "$CUBEOS_HEALTH_TIMEOUT" \
+    --header 'Content-Type: application/json' --header @<(printf 'Authorization: Bearer %s\n' "${npm_token:-none}") \
+    "${@:2}" "$CUBEOS_NPM_URL/api$1"
+}
+
+# npm_error ANSWER: what the API says is wrong.
+npm_error() { jq -r '.error.message // .' <<<"$1" 2>/dev/null || printf '%s' "$1"; }
+
+# npm_log_in NAME PASSWORD: what npm_api asks is asked as this account from now on.
+# Where it is not let in, npm_problem says why.
+npm_log_in() {
+  local answer
+  npm_token=
+  if answer=$(identity=$1 secret=$2 jq --null-input '{identity: env.identity, secret: env.secret}' | npm_api /tokens --data @-); then
+    npm_token=$(jq --raw-output .token <<<"$answer")
+  else
+    npm_problem=$(npm_error "$answer")
+    return 1
+  fi
 }
 
 # failed NAME: whether fail has been told of it.

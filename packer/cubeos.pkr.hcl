@@ -243,6 +243,16 @@ variable "wifi_key" {
   }
 }
 
+variable "device_passwords" {
+  type        = string
+  description = "First passwords of the services' pages: `documented`, the same on every device; `random`, one that each device makes and shows."
+  default     = "documented"
+  validation {
+    condition     = contains(["documented", "random"], var.device_passwords)
+    error_message = "The passwords of devices must be documented or random."
+  }
+}
+
 # What Raspberry Pi Imager is told --------------------------------------------
 
 variable "publishable" {
@@ -433,6 +443,7 @@ build {
       "CUBEOS_USER=${var.cubeos_user}",
       "CUBEOS_WIFI_COUNTRY=${var.wifi_country}",
       "CUBEOS_WIFI_KEY_MODE=${var.wifi_key}",
+      "CUBEOS_DEVICE_PASSWORDS=${var.device_passwords}",
       "CUBEOS_OPTIONAL_SERVICES=${join(" ", var.optional_services)}",
     ]
   }

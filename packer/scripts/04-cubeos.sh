@@ -8,7 +8,7 @@ export LC_ALL=C.UTF-8
 . /tmp/cubeos-lib.sh
 
 : "${CUBEOS_USER:?}" "${CUBEOS_WIFI_COUNTRY:?}" "${CUBEOS_WIFI_KEY_MODE:?}" "${CUBEOS_HOSTNAME:?}"
-: "${CUBEOS_OPTIONAL_SERVICES?}"
+: "${CUBEOS_DEVICE_PASSWORDS:?}" "${CUBEOS_OPTIONAL_SERVICES?}"
 
 usermod --append --groups docker "$CUBEOS_USER"
 
@@ -16,19 +16,28 @@ templates=(
   /cubeos/config/defaults.env
   /etc/cloud/cloud.cfg.d/99_zz-cubeos.cfg
   /etc/sudoers.d/010_cubeos
+  /usr/local/share/cubeos/pihole/pihole.toml
+  /usr/local/share/cubeos/pihole/dnsmasq.d/cubeos.conf
 )
+domain=$(sed -n 's/^CUBEOS_DOMAIN=//p' /cubeos/config/defaults.env)
+address=$(sed -n 's/^CUBEOS_ADDRESS=//p' /cubeos/config/defaults.env)
 groups=$(id -nG "$CUBEOS_USER")
 sed -i \
   -e "s|@CUBEOS_GROUPS@|${groups// /, }|g" \
   -e "s|@CUBEOS_USER@|$CUBEOS_USER|g" \
   -e "s|@CUBEOS_WIFI_COUNTRY@|$CUBEOS_WIFI_COUNTRY|g" \
   -e "s|@CUBEOS_WIFI_KEY_MODE@|$CUBEOS_WIFI_KEY_MODE|g" \
+  -e "s|@CUBEOS_DEVICE_PASSWORDS@|$CUBEOS_DEVICE_PASSWORDS|g" \
+  -e "s|@CUBEOS_DOMAIN@|${domain:?}|g" \
+  -e "s|@CUBEOS_ADDRESS@|${address:?}|g" \
   -e "s|@CUBEOS_HOSTNAME@|$CUBEOS_HOSTNAME|g" \
   "${templates[@]}"
 if grep -En '@[A-Z_]+@' "${templates[@]}" >&2; then
   echo "04-cubeos.sh: the lines above still hold a placeholder" >&2
   exit 1
 fi
+# The one in /cubeos is changed on the device, and can get lost there.
+install -m 0644 /cubeos/config/defaults.env /usr/local/share/cubeos/defaults.env
 
 # The Raspberry Pi's kernel has the memory controller off, and without it Docker
 # can not limit a container's memory. raspi-firmware makes cmdline.txt again with

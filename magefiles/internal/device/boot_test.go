@@ -25,12 +25,12 @@ var jumps = []string{
 // starts at the same time is in the order of the alphabet.
 var firstBoot = slices.Concat(
 	loads(),
+	jumps,
 	[]string{"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key"},
 	starts("compose up ", services.Compose),
+	[]string{"hostapd restart", "npm user api@cubeos.cube"},
 	starts("stack deploy ", services.Stack),
-	jumps,
 	[]string{
-		"hostapd restart",
 		"proxy host pihole.cubeos.cube 6001",
 		"proxy host npm.cubeos.cube 81",
 		"proxy host api.cubeos.cube 6010",
@@ -169,6 +169,7 @@ func TestNormalBootRepairsWhatIsLost(t *testing.T) {
 		"swarm without certificates":          "WARNING: Swarm's state is damaged: making a new Swarm",
 		"swarm whose state Docker threw away": "WARNING: Swarm's state is lost: making a new Swarm",
 		"stack":                               "WARNING: stack cubeos-dashboard is lost",
+		"no bridge":                           "WARNING: cubeos-dashboard: Swarm's bridge is not there",
 	}
 	for name, tt := range map[string]struct {
 		lose func(d *fake)
@@ -215,6 +216,10 @@ func TestNormalBootRepairsWhatIsLost(t *testing.T) {
 			func(d *fake) { d.unstub("proxy-hosts/10.42.24.1") },
 			[]string{"proxy host 10.42.24.1 6011"},
 		},
+		"account": {
+			func(d *fake) { d.unstub("npm-users/api@cubeos.cube") },
+			[]string{"npm user api@cubeos.cube"},
+		},
 		"sick container": {
 			func(d *fake) { d.stubFile("sick/pihole", "") },
 			[]string{"compose restart pihole"},
@@ -222,6 +227,24 @@ func TestNormalBootRepairsWhatIsLost(t *testing.T) {
 		"sick stack": {
 			func(d *fake) { d.stubFile("sick/cubeos-api", "") },
 			[]string{"service update cubeos-api_cubeos-api"},
+		},
+		"other settings": {
+			func(d *fake) {
+				d.write(secretsFile, strings.Replace(d.read(secretsFile), "CUBEOS_PIHOLE_PASSWORD=cubeos", "CUBEOS_PIHOLE_PASSWORD=other", 1))
+			},
+			[]string{"compose up pihole", "stack deploy cubeos-api"},
+		},
+		"another bridge": {
+			func(d *fake) { d.stubFile("bridge", `{"IPAM": {"Config": [{"Gateway": "172.20.0.1/20"}]}}`) },
+			[]string{"stack deploy cubeos-dashboard"},
+		},
+		"no bridge": {
+			func(d *fake) { d.stubFile("bridge", `{"IPAM": {"Config": []}}`) },
+			[]string{"stack deploy cubeos-dashboard"},
+		},
+		"another version": {
+			func(d *fake) { d.write("etc/cubeos-release", "CUBEOS_VERSION=1.2.4\n") },
+			[]string{"stack deploy cubeos-api"},
 		},
 		"access point": {
 			func(d *fake) { d.unstub("hostapd") },
@@ -384,6 +407,9 @@ func TestWithoutAList(t *testing.T) {
 // inOrder sorts what is done at the same time.
 func inOrder(effects []string) []string {
 	kind := func(effect string) string {
+		if strings.HasPrefix(effect, "npm ") {
+			return "stack deploy " // the API's waits for it, the others do not
+		}
 		for _, kind := range []string{"compose up ", "stack deploy "} {
 			if strings.HasPrefix(effect, kind) {
 				return kind

@@ -95,8 +95,11 @@ func newFake(t *testing.T) *fake {
 	if err := os.CopyFS(d.root, os.DirFS(filepath.Join(repo, "configs/rootfs"))); err != nil {
 		t.Fatal(err)
 	}
-	d.write("cubeos/config/defaults.env", strings.NewReplacer("@CUBEOS_WIFI_COUNTRY@", "NL", "@CUBEOS_WIFI_KEY_MODE@", "mac").
+	d.write("cubeos/config/defaults.env", strings.NewReplacer("@CUBEOS_WIFI_COUNTRY@", "NL", "@CUBEOS_WIFI_KEY_MODE@", "mac", "@CUBEOS_DEVICE_PASSWORDS@", "documented").
 		Replace(d.read("cubeos/config/defaults.env")))
+	d.write("usr/local/share/cubeos/defaults.env", d.read("cubeos/config/defaults.env"))
+	d.write("usr/local/share/cubeos/pihole/gravity.db", "SQLite format 3\x00")
+	d.write("etc/cubeos-release", "CUBEOS_VERSION=1.2.3\nCUBEOS_PROFILE=lab\n")
 	d.mkdir(filepath.Join(d.root, "proc/sys/net/ipv6"))
 	d.write("proc/sys/net/ipv4/ip_forward", "1\n")
 	d.mkdir(filepath.Join(d.root, "boot/firmware"))
@@ -118,6 +121,7 @@ func newFake(t *testing.T) *fake {
 		fmt.Fprintln(&answering, s.HealthURL(), s.Name, runs)
 	}
 	d.stubFile("services.txt", answering.String())
+	d.stubFile("bridge", `{"IPAM": {"Config": [{"Subnet": "172.16.16.0/20", "Gateway": "172.16.16.1"}]}}`)
 	d.write("var/lib/cubeos/images/images.env", env.String())
 	d.write("var/lib/cubeos/images/SHA256SUMS", sums.String())
 	d.write("cubeos/config/images.env", env.String())

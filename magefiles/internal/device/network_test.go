@@ -242,3 +242,34 @@ func TestNetworkModeWithoutIPv6(t *testing.T) {
 		}
 	}
 }
+
+func TestNetworkModeBlocksWhatIsForTheDeviceAlone(t *testing.T) {
+	t.Parallel()
+	const list = "usr/local/share/cubeos/services.json"
+	d := newFake(t)
+	d.write(list, `{"services": [
+  {"ports": [{"port": 53, "protocols": ["tcp", "udp"], "reach": "network"}, {"port": 3000, "protocols": ["tcp"], "reach": "blocked"}]},
+  {"ports": [{"port": 6005, "protocols": ["tcp"], "reach": "device"}, {"port": 9000, "protocols": ["tcp", "udp"], "reach": "blocked"}]}
+]}`)
+	if out, err := d.script("cubeos-network-mode.sh", []string{"OFFLINE"}); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	const want = `:CUBEOS-INPUT - [0:0]
+-A CUBEOS-INPUT ! -i lo -p udp -m udp --dport 4789 -j DROP
+-A CUBEOS-INPUT ! -i lo -p tcp -m tcp --dport 3000 -j REJECT --reject-with tcp-reset
+-A CUBEOS-INPUT ! -i lo -p tcp -m tcp --dport 9000 -j REJECT --reject-with tcp-reset
+-A CUBEOS-INPUT ! -i lo -p udp -m udp --dport 9000 -j DROP
+:CUBEOS-FORWARD - [0:0]
+`
+	for _, family := range []string{"iptables", "ip6tables"} {
+		if rules := d.stubbed("rules-" + family); !strings.Contains(rules, want) {
+			t.Errorf("%s: want\n%s\nin\n%s", family, want, rules)
+		}
+	}
+
+	d.write(list, "{")
+	out, err := d.script("cubeos-network-mode.sh", []string{"ONLINE_ETH"})
+	if err != nil || !strings.Contains(out, "WARNING: ") || !strings.Contains(d.stubbed("rules-iptables"), "MASQUERADE") {
+		t.Errorf("without a list: %v\n%s", err, out)
+	}
+}

@@ -9,44 +9,41 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-func TestSecrets(t *testing.T) {
+// TestDefaults wants a boot to need nothing of what the API may have made of
+// defaults.env, and the API to find its file again.
+func TestDefaults(t *testing.T) {
 	t.Parallel()
-	d, other := newFake(t), newFake(t)
-	for _, x := range []*fake{d, other} {
-		if out, err := x.script("cubeos-generate-secrets.sh", nil); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	first := d.read("cubeos/config/secrets.env")
-	if !regexp.MustCompile(`^CUBEOS_NPM_EMAIL=admin@cubeos\.cube\nCUBEOS_PIHOLE_PASSWORD=[0-9a-f]{16}\nCUBEOS_NPM_PASSWORD=[0-9a-f]{16}\nJWT_SECRET=[0-9a-f]{64}\nCUBEOS_ENCRYPTION_KEY=[0-9a-f]{64}\n$`).MatchString(first) {
-		t.Errorf("secrets.env is\n%s", first)
-	}
-	if got := d.mode("cubeos/config/secrets.env"); got != 0o600 {
-		t.Errorf("secrets.env has mode %o", got)
-	}
-	if first == other.read("cubeos/config/secrets.env") {
-		t.Error("two devices have the same secrets")
-	}
-
-	if out, err := d.script("cubeos-generate-secrets.sh", nil); err != nil || d.read("cubeos/config/secrets.env") != first {
-		t.Errorf("running it again: %v\n%s", err, out)
-	}
-
-	// Cut off in the middle of a line, readable by all: repaired, the rest kept.
-	lines := strings.SplitAfter(first, "\n")
-	d.write("cubeos/config/secrets.env", lines[0]+lines[1]+"OWN=1\nJWT_SECRET=")
-	if err := os.Chmod(d.root+"/cubeos/config/secrets.env", 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := d.script("cubeos-generate-secrets.sh", nil); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	repaired := d.read("cubeos/config/secrets.env")
-	if !strings.HasPrefix(repaired, lines[0]+lines[1]+"OWN=1\n") || !regexp.MustCompile(`\nJWT_SECRET=[0-9a-f]{64}\n`).MatchString(repaired) {
-		t.Errorf("secrets.env after the repair:\n%s", repaired)
-	}
-	if got := d.mode("cubeos/config/secrets.env"); got != 0o600 {
-		t.Errorf("secrets.env has mode %o after the repair", got)
+	shipped := newFake(t).read("cubeos/config/defaults.env")
+	settings := regexp.MustCompile(`(?m)^#.*\n`).ReplaceAllString(shipped, "")
+	const foreign = "PATH=/nonexistent\nLD_PRELOAD=/nonexistent\nCUBEOS_ROOT=/nonexistent\n"
+	const half = "CUBEOS_DOMAIN=cubeos.cube\nCUBEOS_COUNTRY_CODE=NL"
+	for name, tt := range map[string]struct {
+		have, want string
+		lost       bool
+	}{
+		"whole":   {have: shipped, want: shipped},
+		"empty":   {want: settings, lost: true},
+		"cut off": {have: half, want: half + "\n" + strings.TrimPrefix(settings, "CUBEOS_DOMAIN=cubeos.cube\n"), lost: true},
+		"foreign": {have: shipped + foreign, want: shipped + foreign},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := newFake(t)
+			d.write("cubeos/config/defaults.env", tt.have)
+			out, err := d.boot()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			if diff := cmp.Diff(tt.want, d.read("cubeos/config/defaults.env")); diff != "" {
+				t.Errorf("defaults.env (-want +got):\n%s", diff)
+			}
+			if says := strings.Contains(out, "WARNING: defaults.env had lost CUBEOS_"); says != tt.lost {
+				t.Errorf("it says that settings were lost: %v, want %v\n%s", says, tt.lost, out)
+			}
+			if strings.Contains(out, "/nonexistent") {
+				t.Errorf("a variable that is not ours had an effect:\n%s", out)
+			}
+		})
 	}
 }
 

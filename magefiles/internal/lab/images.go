@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -87,25 +88,44 @@ func binaryLayer(binary string) (v1.Layer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the stand-in services: %w", err)
 	}
+	return packLayer([]tar.Header{
+		{Name: "tmp/", Typeflag: tar.TypeDir, Mode: 0o1777},
+		{Name: "usr/", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: "usr/local/", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: "usr/local/bin/", Typeflag: tar.TypeDir, Mode: 0o755},
+		{Name: binaryPath, Typeflag: tar.TypeReg, Mode: 0o755},
+	}, map[string]string{binaryPath: string(data)})
+}
+
+// ownLayer returns the layer that only a service's image has: its programs'
+// names and its files.
+func ownLayer(image standin.Image) (v1.Layer, error) {
+	var headers []tar.Header
+	content := map[string]string{}
+	for _, name := range image.Programs {
+		headers = append(headers, tar.Header{Name: strings.TrimPrefix(name, "/"), Typeflag: tar.TypeSymlink, Linkname: "/" + binaryPath, Mode: 0o777})
+	}
+	for _, name := range slices.Sorted(maps.Keys(image.Files)) {
+		path := strings.TrimPrefix(name, "/")
+		content[path] = image.Files[name]
+		headers = append(headers, tar.Header{Name: path, Typeflag: tar.TypeReg, Mode: 0o644})
+	}
+	return packLayer(headers, content)
+}
+
+func packLayer(headers []tar.Header, content map[string]string) (v1.Layer, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	for _, dir := range []string{"tmp/", "usr/", "usr/local/", "usr/local/bin/"} {
-		mode := int64(0o755)
-		if dir == "tmp/" {
-			mode = 0o1777
+	var problems []error
+	for _, header := range headers {
+		header.ModTime, header.Size = made(), int64(len(content[header.Name]))
+		err := w.WriteHeader(&header)
+		if err == nil {
+			_, err = io.WriteString(w, content[header.Name])
 		}
-		if err := w.WriteHeader(&tar.Header{Name: dir, Typeflag: tar.TypeDir, Mode: mode, ModTime: made()}); err != nil {
-			return nil, fmt.Errorf("packing the stand-in services: %w", err)
-		}
+		problems = append(problems, err)
 	}
-	err = w.WriteHeader(&tar.Header{Name: binaryPath, Typeflag: tar.TypeReg, Mode: 0o755, Size: int64(len(data)), ModTime: made()})
-	if err == nil {
-		_, err = w.Write(data)
-	}
-	if err == nil {
-		err = w.Close()
-	}
-	if err != nil {
+	if err := errors.Join(append(problems, w.Close())...); err != nil {
 		return nil, fmt.Errorf("packing the stand-in services: %w", err)
 	}
 	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(buf.Bytes())), nil }
@@ -125,10 +145,13 @@ func image(s services.Service, layer v1.Layer) (v1.ImageIndex, error) {
 	}
 	img := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	img = mutate.ConfigMediaType(img, types.OCIConfigJSON)
-	img, err := mutate.Append(img, mutate.Addendum{
-		Layer:   layer,
-		History: v1.History{Created: v1.Time{Time: made()}, CreatedBy: "go build " + standinCommand},
-	})
+	own := standin.ImageOf(s.Name)
+	ownLayer, err := ownLayer(own)
+	if err != nil {
+		return nil, err
+	}
+	history := v1.History{Created: v1.Time{Time: made()}, CreatedBy: "go build " + standinCommand}
+	img, err = mutate.Append(img, mutate.Addendum{Layer: layer, History: history}, mutate.Addendum{Layer: ownLayer, History: history})
 	if err != nil {
 		return nil, fmt.Errorf("making the image of %s: %w", s.Name, err)
 	}
@@ -142,19 +165,18 @@ func image(s services.Service, layer v1.Layer) (v1.ImageIndex, error) {
 	config.Config = v1.Config{
 		Entrypoint:   []string{"/" + binaryPath, s.Name},
 		ExposedPorts: ports,
-		Env:          []string{"PATH=/usr/local/bin"},
+		Env:          []string{"PATH=/usr/local/bin:/usr/bin"},
 		WorkingDir:   "/",
-		Healthcheck: &v1.HealthConfig{
-			Test:        []string{"CMD", "/" + binaryPath, "-healthcheck", s.Name},
-			Interval:    30 * time.Second,
-			Timeout:     10 * time.Second,
-			StartPeriod: time.Minute,
-			Retries:     3,
-		},
 		Labels: map[string]string{
 			"org.opencontainers.image.title":       s.Name,
 			"org.opencontainers.image.description": "Stand-in for the CubeOS lab profile",
 		},
+	}
+	if h := own.Health; h != nil {
+		config.Config.Healthcheck = &v1.HealthConfig{
+			Test:     []string{"CMD", "/" + binaryPath, "-healthcheck", s.Name},
+			Interval: h.Interval, Timeout: h.Timeout, StartPeriod: h.StartPeriod, Retries: h.Retries,
+		}
 	}
 	if img, err = mutate.ConfigFile(img, config); err != nil {
 		return nil, fmt.Errorf("making the image of %s: %w", s.Name, err)

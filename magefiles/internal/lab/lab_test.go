@@ -110,8 +110,12 @@ func checkArchive(t *testing.T, img containerimage.Image, service services.Servi
 	if diff := cmp.Diff([]string{"/" + binaryPath, img.Name}, config.Config.Entrypoint); diff != "" {
 		t.Errorf("%s: entry point (-want +got):\n%s", img.Name, diff)
 	}
-	if config.Architecture != "arm64" || config.Config.Healthcheck == nil {
+	if config.Architecture != "arm64" {
 		t.Errorf("%s: configuration is %+v", img.Name, config)
+	}
+	own := standin.ImageOf(img.Name)
+	if has, want := config.Config.Healthcheck != nil, own.Health != nil; has != want {
+		t.Errorf("%s: it has a health check: %t, as the real one: %t", img.Name, has, want)
 	}
 	ports := map[string]struct{}{}
 	for _, p := range service.Ports {
@@ -133,6 +137,11 @@ func checkArchive(t *testing.T, img containerimage.Image, service services.Servi
 	defer out.Close()
 	if _, err := io.Copy(out, fs); err != nil {
 		t.Fatal(err)
+	}
+	for path, want := range own.Files {
+		if got := extract(t, file, strings.TrimPrefix(path, "/")); got != want {
+			t.Errorf("%s: %s holds %q", img.Name, path, got)
+		}
 	}
 	binary := extract(t, file, binaryPath)
 	f, err := elf.NewFile(strings.NewReader(binary))

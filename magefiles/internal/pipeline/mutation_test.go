@@ -90,6 +90,7 @@ func otherValues() map[string][]cty.Value {
 		"variable.locale":                    str("de_DE.UTF-8"),
 		"variable.timezone":                  str("Europe/Athens"),
 		"variable.wifi_country":              str("NL"),
+		"variable.device_passwords":          str("documented", "random"),
 		"variable.wifi_key":                  str("mac", "random"),
 		"variable.release_url_base":          str("https://example.org/v{version}"),
 		"variable.imager_init_format":        str("systemd", "none"),

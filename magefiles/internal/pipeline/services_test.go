@@ -80,8 +80,8 @@ func appends(text string) func(string) string {
 // every part that a service has besides, until it has all that can be had here.
 func TestAnotherServiceNeedsItsParts(t *testing.T) {
 	grafana := services.Service{
-		Name: "grafana", Title: "Grafana", Kind: services.Stack, HTTP: services.HTTP{Port: 3000, Health: "/"},
-		Ports: []services.Port{{Port: 3000, Protocols: []string{"tcp"}, Reach: services.Network, About: "page"}},
+		Name: "grafana", Title: "Grafana", Kind: services.Stack, HTTP: services.HTTP{Port: 3001, Health: "/"},
+		Ports: []services.Port{{Port: 3001, Protocols: []string{"tcp"}, Reach: services.Network, About: "page"}},
 	}
 	const (
 		noCompose = "configs/rootfs/cubeos/coreapps/grafana/appconfig/docker-compose.yml is missing or empty"

@@ -44,6 +44,7 @@ func base(l services.List) []boottest.Scenario {
 				{Name: "Docker", Checks: []boottest.Check{
 					says("configuration", "dockerd accepts it", "dockerd --validate --config-file=/etc/docker/daemon.json 2>&1", "configuration OK"),
 					says("in force", "json-file logs, no live restore, which Swarm refuses", "docker info --format '{{.LoggingDriver}} {{.LiveRestoreEnabled}}'", "json-file false"),
+					says("storage", "images are stored by the graph driver, whoever's Docker it is", "docker info --format '{{.Driver}}'", "overlay2"),
 					says("log limits", "every container's log is limited", "docker inspect --format '{{.HostConfig.LogConfig.Type}} {{.HostConfig.LogConfig.Config}}' $(docker ps --all --quiet) | sort -u", "json-file map[max-file:3 max-size:10m]"),
 					says("warnings", "it lacks nothing of the kernel", "docker info --format '{{range .Warnings}}{{println .}}{{end}}'", ""),
 				}},

@@ -21,6 +21,7 @@ func TestJudgeSockets(t *testing.T) {
 		{Name: "one", Kind: services.Compose, Ports: []services.Port{
 			{Port: 53, Protocols: []string{"tcp", "udp"}, Reach: services.Network},
 			{Port: 6005, Protocols: []string{"tcp"}, Reach: services.Device},
+			{Port: 3000, Protocols: []string{"tcp"}, Reach: services.Blocked},
 		}},
 		{Name: "two", Kind: services.Stack, Ports: []services.Port{{Port: 6010, Protocols: []string{"tcp"}, Reach: services.Network}}},
 		{Name: "three", Kind: services.Stack, Ports: []services.Port{{Port: 6011, Target: 80, Protocols: []string{"tcp"}, Reach: services.Network}}},
@@ -44,6 +45,7 @@ socket udp UNCONN 0      0              *:53         *:* users:(("pihole-FTL",pi
 socket tcp LISTEN 0      32       0.0.0.0:53   0.0.0.0:* users:(("pihole-FTL",pid=901,fd=7))
 socket tcp LISTEN 0      32          [::]:53      [::]:* users:(("pihole-FTL",pid=901,fd=8))
 socket tcp LISTEN 0      128    127.0.0.1:6005 0.0.0.0:* users:(("worker",pid=903,fd=5),("worker",pid=902,fd=5))
+socket tcp LISTEN 0      511            *:3000       *:* users:(("worker",pid=903,fd=6))
 socket tcp LISTEN 0      128            *:6010       *:* users:(("api",pid=904,fd=5))
 socket tcp LISTEN 0      128      0.0.0.0:6011 0.0.0.0:* users:(("docker-proxy",pid=700,fd=7))
 socket tcp LISTEN 0      128         [::]:6011    [::]:* users:(("docker-proxy",pid=701,fd=7))
@@ -63,6 +65,7 @@ process 904 docker/` + two + `
 		{name: "another process", from: "dockerd", to: "podman", err: "not meant to listen: udp 127.0.0.1 7946 podman"},
 		{name: "to every network", from: "127.0.0.1:7946", to: "*:7946", err: "not meant to listen: udp * 7946 dockerd"},
 		{name: "a service's port that only the device may reach", from: "127.0.0.1:6005", to: "0.0.0.0:6005", err: "not meant to listen: tcp * 6005 cubeos-one"},
+		{name: "a service's port that is blocked", from: "*:3000", to: "127.0.0.1:3000", err: "does not listen: tcp * 3000 cubeos-one"},
 		{name: "a service's port that the network may reach", from: "*:6010", to: "127.0.0.1:6010", err: "does not listen: tcp * 6010 two_two"},
 		{name: "a published port", from: "[::]:6011", to: "[::1]:6011", err: "not meant to listen: tcp [::1] 6011 docker-proxy"},
 		{name: "a program of the device at a service's port", from: "process 904 docker/" + two, to: "process 904", err: "not meant to listen: tcp * 6010 api"},
@@ -78,7 +81,7 @@ process 904 docker/` + two + `
 				shown = strings.Replace(out, tt.from, tt.to, 1)
 			}
 			seen, err := judgeSockets(shown, want)
-			if tt.err == "" && (err != nil || seen != "10 sockets, all meant") {
+			if tt.err == "" && (err != nil || seen != "11 sockets, all meant") {
 				t.Errorf("got %q, %v", seen, err)
 			}
 			if tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {

@@ -159,7 +159,7 @@ func facts() []fact {
 		{"random seed", "sha256sum /var/lib/systemd/random-seed | cut -d ' ' -f 1"},
 		{"DHCP's client id", "cat /var/lib/dhcpcd/duid"},
 	}
-	for _, name := range []string{"CUBEOS_PIHOLE_PASSWORD", "CUBEOS_NPM_PASSWORD", "JWT_SECRET", "CUBEOS_ENCRYPTION_KEY"} {
+	for _, name := range []string{"NPM_API_PASSWORD", "JWT_SECRET", "CUBEOS_ENCRYPTION_KEY", "HAL_CORE_KEY"} {
 		facts = append(facts, fact{name, "sed -n 's/^" + name + "=//p' /cubeos/config/secrets.env | grep . | sha256sum"})
 	}
 	return facts

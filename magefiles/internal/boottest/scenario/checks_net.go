@@ -45,7 +45,7 @@ func serves(s services.Service) []boottest.Check {
 			default:
 				checks = append(checks, listens(s, p.Port))
 			}
-			if protocol == "tcp" && p.Reach == services.Device {
+			if protocol == "tcp" && p.Reach != services.Network {
 				checks = append(checks, closed(s, p.Port))
 			}
 		}
@@ -56,7 +56,7 @@ func serves(s services.Service) []boottest.Check {
 // answers asks a service from outside, or from inside where the outside must not
 // come in.
 func answers(s services.Service) boottest.Check {
-	inside := s.WebPort().Reach == services.Device
+	inside := s.WebPort().Reach != services.Network
 	what := "GET " + s.HTTP.Health + " from outside"
 	if inside {
 		what = "GET " + s.HTTP.Health + " from inside"

@@ -80,7 +80,7 @@ func clientIsServed(l services.List) []boottest.Check {
 		for _, p := range s.Ports {
 			where := fmt.Sprintf("%s:%d", cubeAddress, p.Port)
 			switch {
-			case p.Reach == services.Device && slices.Contains(p.Protocols, "tcp"):
+			case p.Reach != services.Network && slices.Contains(p.Protocols, "tcp"):
 				checks = append(checks, says(portOf(s, p.Port), "it is closed to the client", asClient("curl -s --max-time 20 http://"+where)+`; echo "curl: $?"`, "curl: 7"))
 			case p.Port == s.HTTP.Port:
 				checks = append(checks, says(portOf(s, p.Port), "the client gets an answer", asClient(get+where+s.HTTP.Health), "200"))

@@ -108,6 +108,7 @@ func TestAnotherServiceIsCheckedEverywhere(t *testing.T) {
 		Ports: []services.Port{
 			{Port: 3000, Protocols: []string{"tcp"}, Reach: services.Network},
 			{Port: 9090, Protocols: []string{"tcp"}, Reach: services.Device},
+			{Port: 9091, Protocols: []string{"tcp"}, Reach: services.Blocked},
 		},
 	}
 	before, after := everyService(t), append(everyService(t), grafana)
@@ -116,9 +117,9 @@ func TestAnotherServiceIsCheckedEverywhere(t *testing.T) {
 		make func(services.List) []boottest.Check
 		want []string
 	}{
-		{"healthy", healthy, []string{"stack grafana", "Grafana, port 3000", "Grafana, port 9090", "Grafana, port 9090, from outside"}},
+		{"healthy", healthy, []string{"stack grafana", "Grafana, port 3000", "Grafana, port 9090", "Grafana, port 9090, from outside", "Grafana, port 9091", "Grafana, port 9091, from outside"}},
 		{"names", named, []string{"http://grafana.cubeos.cube"}},
-		{"client", clientIsServed, []string{"Grafana, port 3000", "Grafana, port 9090"}},
+		{"client", clientIsServed, []string{"Grafana, port 3000", "Grafana, port 9090", "Grafana, port 9091"}},
 		{"seen from outside", func(l services.List) []boottest.Check {
 			return withoutLogin(l, "x", "x", boottest.Device{}, boottest.Check{}).Phases[0].Checks
 		}, []string{"Grafana, port 3000"}},
@@ -132,7 +133,7 @@ func TestAnotherServiceIsCheckedEverywhere(t *testing.T) {
 	if got := repairs(after, hal); !strings.Contains(got, `|stack grafana is lost|http://grafana\.cubeos\.cube leads`) || strings.Contains(got, hal) {
 		t.Errorf("what must not be repaired is %s", got)
 	}
-	want := []string{"tcp * 3000 grafana_grafana", "tcp 127.0.0.1 9090 grafana_grafana"}
+	want := []string{"tcp * 3000 grafana_grafana", "tcp 127.0.0.1 9090 grafana_grafana", "tcp * 9091 grafana_grafana"}
 	if diff := cmp.Diff(want, serviceSockets(services.List{grafana})); diff != "" {
 		t.Errorf("sockets (-want +got):\n%s", diff)
 	}

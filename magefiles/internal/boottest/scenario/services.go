@@ -107,6 +107,18 @@ func inDocker(l services.List) []boottest.Scenario {
 			)}},
 		},
 		{
+			Name: "containerd-store", About: "on a card of 4 GB, a Docker that stores its images with containerd loads and runs them, too",
+			From:   boottest.Flashed,
+			Device: boottest.Device{CardSize: 4e9, Customise: atBoot(containerdStore)},
+			Phases: []boottest.Phase{{Name: "first boot", Checks: slices.Concat(
+				[]boottest.Check{
+					sshAnswers(), initFinished("first", firstBound),
+					matches("store", "it is containerd's", "docker info --format '{{.Driver}} {{.DriverStatus}}'", `^overlayfs .*io\.containerd\.snapshotter\.v1`),
+				},
+				healthy(l), named(l), []boottest.Check{archivesGone()},
+			)}},
+		},
+		{
 			Name: "docker-fails-once", About: "a Docker that does not start at the first attempt costs nothing",
 			From: boottest.Flashed,
 			Device: boottest.Device{Customise: atBoot(beforeUnit("docker.service",
@@ -149,6 +161,12 @@ func damagedSwarm(l services.List, name, damage string) []boottest.Phase {
 const (
 	// initLog is what the last run of the boot scripts has said.
 	initLog = `journalctl --no-pager _SYSTEMD_INVOCATION_ID="$(systemctl show --property=InvocationID --value cubeos-init.service)"`
+
+	// containerdStore has Docker keep its images as version 29 does by itself.
+	containerdStore = `set -eu
+cd /etc/docker
+jq 'del(."storage-driver") | .features["containerd-snapshotter"] = true' daemon.json >daemon.json.new
+mv daemon.json.new daemon.json`
 
 	// largeArchive makes an archive of one layer of random bytes, which nothing
 	// can make smaller, as the download of a large image would be.

@@ -39,6 +39,7 @@ type Reach string
 
 const (
 	Device  Reach = "device"  // only programs of the device: it listens on the loopback address
+	Blocked Reach = "blocked" // the same, but it listens on every address, and our firewall keeps others out
 	Network Reach = "network" // whoever is on a network that the device is on
 )
 
@@ -294,11 +295,11 @@ func (p Port) validate(bad func(string, ...any), claim func(string)) {
 		}
 		claim(fmt.Sprintf("port %d/%s", p.Port, protocol))
 	}
-	if p.Reach != Device && p.Reach != Network {
-		bad("port %d: reach %q is neither device nor network", p.Port, p.Reach)
+	if p.Reach != Device && p.Reach != Blocked && p.Reach != Network {
+		bad("port %d: reach %q is none of device, blocked and network", p.Port, p.Reach)
 	}
-	if p.Reach == Device && p.Target != 0 {
-		bad("port %d: Docker publishes ports of Swarm's services on every address, so its reach is network", p.Port)
+	if p.Reach != Network && p.Target != 0 {
+		bad("port %d: Docker publishes ports of Swarm's services on every address, and past our firewall, so its reach is network", p.Port)
 	}
 	if p.About == "" {
 		bad("port %d does not say what it is for", p.Port)

@@ -111,6 +111,7 @@ func TestBadRowsAreRefusedAllAtOnce(t *testing.T) {
 		{"no protocol", func(s *Service) { s.Ports[0].Protocols = nil }, "no protocol"},
 		{"reach", func(s *Service) { s.Ports[0].Reach = "moon" }, "moon"},
 		{"published to the device only", func(s *Service) { s.Ports[0].Target, s.Ports[0].Reach = 80, Device }, "every address"},
+		{"published and blocked", func(s *Service) { s.Ports[0].Target, s.Ports[0].Reach = 80, Blocked }, "past our firewall"},
 		{"about", func(s *Service) { s.Ports[0].About = "" }, "what it is for"},
 		{"path", func(s *Service) { s.HTTP.Health = "health" }, `"health"`},
 		{"host", func(s *Service) { s.HTTP.Names = []string{"cubeos.cube"} }, "cubeos.cube"},

@@ -37,7 +37,7 @@ func (p Port) row() string {
 		number += " (" + strings.Join(p.Protocols, ", ") + ")"
 	}
 	who := "every network"
-	if p.Reach == Device {
+	if p.Reach != Network {
 		who = "this device only"
 	}
 	return fmt.Sprintf("%s, %s: %s", number, who, p.About)

@@ -70,6 +70,7 @@ func TestTable(t *testing.T) {
 		{Name: "one", Title: "One", Kind: Compose, Ports: []Port{
 			{Port: 53, Protocols: []string{"tcp", "udp"}, Reach: Network, About: "names"},
 			{Port: 67, Protocols: []string{"udp"}, Reach: Network, About: "addresses"},
+			{Port: 3000, Protocols: []string{"tcp"}, Reach: Blocked, About: "inside"},
 		}},
 		{
 			Name: "two", Title: "Two", Kind: Stack, Optional: true, HTTP: HTTP{Names: []string{"{domain}", "{address}"}},
@@ -77,7 +78,7 @@ func TestTable(t *testing.T) {
 		},
 	}
 	const want = "| service | how it runs | ports, and who reaches them | names |\n|---|---|---|---|\n" +
-		"| One, `one` | container `cubeos-one` | 53 (tcp, udp), every network: names<br>67 (udp), every network: addresses |  |\n" +
+		"| One, `one` | container `cubeos-one` | 53 (tcp, udp), every network: names<br>67 (udp), every network: addresses<br>3000, this device only: inside |  |\n" +
 		"| Two, `two`, optional | Swarm service `two_two` | 80, this device only: page | `http://box.home`, `http://10.0.0.1` |\n"
 	if diff := cmp.Diff(want, l.Table("box.home", "10.0.0.1")); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)

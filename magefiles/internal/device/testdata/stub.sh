@@ -32,6 +32,28 @@ needs_image() {
 }
 exists() { [[ -e $state/$1 ]]; }
 
+# made_of APP: the app's compose file and what it refers to, as one word.
+made_of() {
+  local file=$CUBEOS_ROOT/cubeos/coreapps/$1/appconfig/docker-compose.yml variable
+  {
+    cat "$file"
+    grep -oE '\$\{[A-Z_]+' "$file" | sort -u | while read -r variable; do
+      variable=${variable#??}
+      echo "$variable=${!variable:-}"
+    done
+  } | sha256sum
+}
+
+# makes KIND APP FILE: what there is for FILE, unless it is there and made of the same.
+makes() {
+  local made
+  made=$(made_of "$2")
+  if ! exists "$3" || [[ $(<"$state/$3") != "$made" ]]; then
+    echo "$made" >"$state/$3"
+    effect "$1 $2"
+  fi
+}
+
 docker_compose() {
   local app verb args="$*"
   [[ $args =~ /coreapps/([a-z-]+)/appconfig/docker-compose.yml\ ([a-z]+) ]] || exit 64
@@ -40,12 +62,14 @@ docker_compose() {
   needs CUBEOS_ADDRESS
   needs CUBEOS_PIHOLE_PASSWORD
   needs CUBEOS_NPM_EMAIL
-  needs CUBEOS_NPM_PASSWORD
+  needs NPM_INITIAL_PASSWORD
+  needs HAL_CORE_KEY
   case $verb in
     up)
-      if ! exists "containers/cubeos-${app#cubeos-}"; then
-        : >"$state/containers/cubeos-${app#cubeos-}"
-        effect "compose up $app"
+      makes 'compose up' "$app" "containers/cubeos-${app#cubeos-}"
+      if [[ $app == npm && ! -e $state/npm-users ]]; then
+        mkdir "$state/npm-users"
+        printf '%s' "$NPM_INITIAL_PASSWORD" >"$state/npm-users/$CUBEOS_NPM_EMAIL"
       fi
       ;;
     restart)
@@ -62,10 +86,7 @@ docker_stack() {
   exists swarm || exit 1
   exists secrets/cubeos_jwt_secret || exit 1
   [[ $* == *"--resolve-image never"* ]] || exit 64
-  if ! exists "services/$service"; then
-    : >"$state/services/$service"
-    effect "stack deploy $stack"
-  fi
+  makes 'stack deploy' "$stack" "services/$service"
 }
 
 stub_docker() {
@@ -124,6 +145,7 @@ docker_api() {
       if exists swarm; then read -r node manager <"$state/swarm"; fi
       printf '{"Swarm": {"LocalNodeState": "%s", "ControlAvailable": %s}}\n' "$node" "$manager"
       ;;
+    /networks/docker_gwbridge) cat "$state/bridge" ;;
     /nodes) [[ $(<"$state/swarm") == 'active true' ]] || exit 22 ;;
     /images/*) path=${path#/images/} && path=${path%/json} && { exists "images/$(key "$path")" || exit 22; } ;;
     /secrets/* | /services/*) exists "${path#/}" || exit 22 ;;
@@ -137,25 +159,78 @@ docker_api() {
   esac
 }
 
-# What Nginx Proxy Manager's API answers.
+# What Nginx Proxy Manager's API answers. Its users are files that hold their
+# passwords, its proxy hosts files as it tells them; those of the names in
+# $STUB_STATE/npm-rejects are what nginx would not have.
 npm_api() {
-  local body name port
-  case "$* " in
-    *"--data @- "*) body=$(cat) ;;
-  esac
-  case ${!#} in
-    */tokens)
-      [[ $(jq -r .secret <<<"$body") =~ ^[0-9a-f]{16}$ ]] || exit 22
-      echo '{"token": "t"}'
+  local url=${!#} body='' method=GET arg header='' all="$* "
+  for arg; do
+    if [[ $arg == @/* ]]; then read -r header <"${arg#@}"; fi
+  done
+  if [[ $all == *'--data @- '* ]]; then body=$(cat) method=POST; fi
+  if [[ $all =~ --request\ ([A-Z]+) ]]; then method=${BASH_REMATCH[1]}; fi
+  local users=$state/npm-users hosts=$state/proxy-hosts name
+  if [[ $url != */tokens && $header != 'Authorization: Bearer t-'* ]]; then npm_refuses 'Permission Denied'; fi
+  case "$method ${url#*/api}" in
+    'POST /tokens')
+      name=$(jq -r .identity <<<"$body")
+      [[ -e $users/$name && $(<"$users/$name") == "$(jq -r .secret <<<"$body")" ]] || npm_refuses 'Invalid email or password'
+      printf '{"token": "t-%s"}\n' "$name"
       ;;
-    */nginx/proxy-hosts)
-      if [[ ! ${body:-} ]]; then
-        find "$state/proxy-hosts" -type f -exec cat {} + | jq -s .
-        return
-      fi
-      read -r name port < <(jq -r '"\(.domain_names[0]) \(.forward_port)"' <<<"$body")
-      printf '%s' "$body" >"$state/proxy-hosts/$name"
-      effect "proxy host $name $port"
+    'GET /users') (cd "$users" && find . -type f -printf '{"id": "%i", "email": "%f"}\n') | jq -s 'map(.id |= tonumber)' ;;
+    'POST /users')
+      jq -e 'keys == ["auth", "email", "is_disabled", "name", "nickname", "roles"]' <<<"$body" >/dev/null || npm_refuses 'data must NOT have additional properties'
+      name=$(jq -r .email <<<"$body")
+      jq -j .auth.secret <<<"$body" >"$users/$name"
+      effect "npm user $name"
+      ;;
+    'PUT /users/'*/auth)
+      name=$(find "$users" -inum "$(basename "${url%/auth}")" -printf %f)
+      jq -j .secret <<<"$body" >"$users/$name"
+      effect "npm password $name"
+      ;;
+    'GET /nginx/proxy-hosts') find "$hosts" -type f -exec cat {} + | jq -s . ;;
+    'POST /nginx/proxy-hosts')
+      name=$(jq -r '.domain_names[0]' <<<"$body")
+      npm_host "$name" "$(find "$hosts" -type f | wc -l)" <<<"$body" >"$hosts/$name"
+      effect "proxy host $name $(jq .forward_port <<<"$body")"
+      jq '.meta = {}' "$hosts/$name"
+      ;;
+    'PUT /nginx/proxy-hosts/'*)
+      name=$(jq -r '.domain_names[0]' <<<"$body")
+      npm_host "$name" "${url##*/}" <<<"$body" >"$hosts/$name"
+      effect "proxy host again $name"
+      ;;
+    *) exit 64 ;;
+  esac
+}
+
+npm_refuses() {
+  printf '{"error": {"message": "%s"}}\n' "$1"
+  exit 22
+}
+
+npm_host() {
+  local error=null
+  if exists npm-rejects && grep -qxF "$1" "$state/npm-rejects"; then error='"[emerg] no"'; fi
+  jq --argjson id "$2" --argjson error "$error" '. + {id: $id, enabled: true, meta: {nginx_online: ($error == null), nginx_err: $error}}'
+}
+
+# What the API answers: the password of its account admin is in
+# $STUB_STATE/dashboard, or cubeos.
+api_api() {
+  local body password=cubeos
+  body=$(cat)
+  if exists dashboard; then password=$(<"$state/dashboard"); fi
+  case ${!#} in
+    */login)
+      [[ $(jq -r '"\(.username) \(.password)"' <<<"$body") == "admin $password" ]] || exit 22
+      echo '{"access_token": "t"}'
+      ;;
+    */password)
+      [[ $(jq -r .current_password <<<"$body") == "$password" ]] || exit 22
+      jq -j .new_password <<<"$body" >"$state/dashboard"
+      effect 'dashboard password'
       ;;
     *) exit 64 ;;
   esac
@@ -184,6 +259,10 @@ stub_curl() {
       ;;
     */api/v1/network/mode)
       api_network_mode "$@"
+      return
+      ;;
+    *:6010/api/v1/auth/*)
+      api_api "$@"
       return
       ;;
     *:81/api/?*)

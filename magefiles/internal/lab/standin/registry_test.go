@@ -9,10 +9,12 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/random"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 	"github.com/google/go-containerregistry/pkg/v1/validate"
+
+	"github.com/cubeos-app/releases/magefiles/internal/lab/standin/standintest"
 )
 
 func TestRegistryKeepsWhatIsPushed(t *testing.T) {
-	addr, dir := "127.0.0.1:"+freePorts(t, 1)[0], filepath.Join(t.TempDir(), "registry")
+	addr, dir := standintest.Addrs(t, 1)[0], filepath.Join(t.TempDir(), "registry")
 	run(t, "registry", "REGISTRY_HTTP_ADDR="+addr, "REGISTRY_STORAGE_FILESYSTEM_ROOTDIRECTORY="+dir)
 	resp, err := http.Get("http://" + addr + "/v2/")
 	if err != nil {

@@ -80,6 +80,7 @@ func Requirements() []Requirement {
 		{Tool: "gcc", Package: "gcc", For: "Go's race detector", Groups: []Group{Test}},
 		// Only recommended by gcc.
 		{Files: []string{"/usr/include/stdlib.h"}, Package: "libc6-dev", For: "Go's race detector", Groups: []Group{Test}},
+		{Tool: "python3", Package: "python3", For: "testing how Pi-hole's database is made", Groups: []Group{Test}},
 		{Tool: "systemd-analyze", Package: "systemd", For: "checking the device's units", Groups: []Group{Test}},
 		// A user of -engine=packer may have Docker from anywhere, on any machine.
 		{Tool: "dockerd", Package: "docker.io", For: "testing the Packer engine with a daemon of its own", Groups: []Group{Test}},

@@ -1,9 +1,9 @@
 // Command standin stands in for one of the services of a CubeOS device where
 // their real images can not be had: `standin pihole`. It listens where the
-// real one does, takes its settings from the same variables and is healthy
-// only if what the real one needs is there.
+// real one does and takes its settings from the same variables and files.
 //
-// `standin -healthcheck pihole` asks a running one; the images hold no curl.
+// `standin -healthcheck pihole` asks a running one; the images hold no curl, but
+// this program by that name.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {
 	log.SetFlags(0) // the container's log has times
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := standin.Command(ctx, os.Args[1:]); err != nil && !errors.Is(err, context.Canceled) {
+	if err := standin.Command(ctx, os.Args); err != nil && !errors.Is(err, context.Canceled) {
 		stop()
 		log.Fatal(err)
 	}
