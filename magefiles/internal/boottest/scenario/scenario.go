@@ -31,6 +31,7 @@ func All(l services.List) ([]boottest.Scenario, error) {
 		inDocker(l),
 		network(l),
 		wizard(),
+		setup(l),
 		base(l),
 		access(),
 		raspberryPi(),
