@@ -109,7 +109,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	step := 1
 	if testing.Short() {
-		step = steps / 8 // test:integration cuts it before every one
+		step = steps / 4 // test:integration cuts it before every one
 	}
 	for n := 1; n <= steps; n += step {
 		t.Run(fmt.Sprint(n), func(t *testing.T) {
@@ -270,6 +270,7 @@ func TestNormalBootRepairsWhatIsLost(t *testing.T) {
 }
 
 func TestFirstBootWithSomethingBroken(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		breakIt func(d *fake)

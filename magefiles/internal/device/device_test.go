@@ -200,6 +200,14 @@ func (d *fake) clone(t *testing.T) *fake {
 	return &fake{t: t, root: filepath.Join(to, "root"), stub: filepath.Join(to, "stub"), bin: filepath.Join(to, "bin")}
 }
 
+// takesLong is for what boots devices again and again.
+func takesLong(t *testing.T) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("it boots many devices: test:integration runs it")
+	}
+}
+
 // everyCut is from one power cut of a script to the next: the quick tests try some
 // of the moments.
 func everyCut() int {
