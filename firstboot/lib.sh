@@ -1,6 +1,7 @@
 #!/bin/bash
 # What the boot scripts share; sourced, never run. CUBEOS_ROOT puts every path
-# below another root, so that the scripts can be tested without a device.
+# below another root, so that the scripts can be tested without a device:
+# magefiles/internal/device does that.
 # shellcheck disable=SC2034 # the scripts use the paths
 set -Eeuo pipefail
 export LC_ALL=C.UTF-8
