@@ -81,7 +81,7 @@ func trimmedKey(user card.Seed) string {
 // imagerSettings is what fromImager asks for, as the device shows it.
 func imagerSettings() []boottest.Check {
 	return []boottest.Check{
-		within(settle, says("cloud-init", "it has been through all stages without an error", `jq -c '[.v1.stage, (.v1[] | objects | .errors[]?)]' /run/cloud-init/status.json`, "[null]")),
+		settles(says("cloud-init", "it has been through all stages without an error", `jq -c '[.v1.stage, (.v1[] | objects | .errors[]?)]' /run/cloud-init/status.json`, "[null]")),
 		says("host name", "it is the one given, and resolves without a network", `hostname; getent hosts kitchen | awk '{ print $1 }'`, "kitchen\n127.0.1.1"),
 		says("time zone", "it is the one given", `timedatectl show -P Timezone`, "Europe/Berlin"),
 		says("keyboard", "it is the one given", `. /etc/default/keyboard; echo "$XKBMODEL $XKBLAYOUT"`, "pc105 de"),

@@ -6,7 +6,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
 )
@@ -60,9 +59,9 @@ func judgeLines(out string, read func(line string) string, want []string) (strin
 	return strings.Join(got, ", "), nil
 }
 
-// within gives a check another bound.
-func within(bound time.Duration, c boottest.Check) boottest.Check {
-	c.Bound = bound
+// settles gives a check the time that a device takes to settle.
+func settles(c boottest.Check) boottest.Check {
+	c.Bound = settle
 	return c
 }
 

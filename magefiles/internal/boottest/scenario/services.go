@@ -80,7 +80,7 @@ func inDocker(l services.List) []boottest.Scenario {
 				{Name: "first boot", Checks: slices.Concat(
 					[]boottest.Check{
 						sshAnswers(), initFinished("first", firstBound),
-						within(settle, consoleShows("message", `ERROR: large: the card is full: .* use a larger card, or delete`)),
+						settles(consoleShows("message", `ERROR: large: the card is full: .* use a larger card, or delete`)),
 						matches("journal", "it says so, too", "journalctl --no-pager -u cubeos-docker-preload", "large: the card is full"),
 						says("failed unit", "it is the one that loads images", "systemctl --failed --plain --no-legend | cut -d ' ' -f 1", "cubeos-docker-preload.service"),
 						says("archives", "what was not loaded is kept", "ls /var/lib/cubeos/images | grep tar$", "large.tar"),

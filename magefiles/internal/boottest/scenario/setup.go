@@ -63,10 +63,10 @@ const setupStatus = "curl -fsS --max-time 60 http://127.0.0.1:6010/api/v1/setup/
 // its new password a while later.
 func setUp() []boottest.Check {
 	return []boottest.Check{
-		within(settle, says("WiFi name", "hostapd broadcasts the one that was chosen", "iw dev wlan0 info | sed -n 's/^[[:space:]]*ssid //p'", "Nest")),
-		within(settle, says("host name", "it is the one that was chosen", "hostname", "nest")),
+		settles(says("WiFi name", "hostapd broadcasts the one that was chosen", "iw dev wlan0 info | sed -n 's/^[[:space:]]*ssid //p'", "Nest")),
+		settles(says("host name", "it is the one that was chosen", "hostname", "nest")),
 		says("time zone", "it is the one that was chosen", "readlink /etc/localtime", "/usr/share/zoneinfo/Europe/Athens"),
-		within(settle, matches("Pi-hole's password", "it is the owner's", asksPihole("hen-house-7"), "true")),
+		settles(matches("Pi-hole's password", "it is the owner's", asksPihole("hen-house-7"), "true")),
 		says("on record", "it is the one that works", "sed -n 's/^CUBEOS_PIHOLE_PASSWORD=//p' /cubeos/config/secrets.env", "hen-house-7"),
 		says("set-up", "the API says that it is complete", setupStatus, "true"),
 	}
