@@ -158,6 +158,7 @@ func (d *fake) loseSwarm() {
 }
 
 func TestNormalBootRepairsWhatIsLost(t *testing.T) {
+	takesLong(t)
 	t.Parallel()
 	newSwarm := append([]string{
 		"swarm init", "secret create cubeos_jwt_secret", "secret create cubeos_encryption_key",
