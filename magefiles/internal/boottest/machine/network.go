@@ -102,14 +102,13 @@ func staysOpen(ctx context.Context, addr string, patience time.Duration) (bool, 
 // answers to a forwarded port too (udp_input of libslirp). So it is asked over
 // UDP from inside, at the address that the outside would reach.
 func (m *Machine) LookupA(ctx context.Context, proto, name string) (found []string, where string, err error) {
-	query := new(dns.Msg)
-	query.SetQuestion(dns.Fqdn(name), dns.TypeA)
+	query := question(name, dns.TypeA)
 	ctx, cancel := context.WithTimeout(ctx, request)
 	defer cancel()
 	var reply *dns.Msg
 	if proto == "udp" {
 		where = "from inside"
-		reply, err = m.exchangeInside(ctx, query)
+		reply, err = m.exchangeInside(ctx, GuestAddress, query)
 	} else {
 		where = "from outside"
 		reply, err = m.exchange(ctx, query)
@@ -128,6 +127,26 @@ func (m *Machine) LookupA(ctx context.Context, proto, name string) (found []stri
 	return found, where, nil
 }
 
+// Lookup asks the DNS server at an address of the guest's, over UDP and from
+// inside, for records of a type, as in "AAAA". No answer within five seconds is an
+// error; an answer without records, whatever its status, is none.
+func (m *Machine) Lookup(ctx context.Context, server, name, recordType string) (records []string, status string, err error) {
+	ctx, cancel := context.WithTimeout(ctx, request)
+	defer cancel()
+	reply, err := m.exchangeInside(ctx, server, question(name, dns.StringToType[recordType]))
+	if err != nil {
+		return nil, "", fmt.Errorf("asking the guest's DNS at %s for %s of %s: %w", server, recordType, name, err)
+	}
+	for _, rr := range reply.Answer {
+		records = append(records, strings.TrimPrefix(rr.String(), rr.Header().String()))
+	}
+	return records, dns.RcodeToString[reply.Rcode], nil
+}
+
+func question(name string, recordType uint16) *dns.Msg {
+	return new(dns.Msg).SetQuestion(dns.Fqdn(name), recordType)
+}
+
 func (m *Machine) exchange(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
 	addr, err := m.Addr("tcp", 53)
 	if err != nil {
@@ -138,12 +157,12 @@ func (m *Machine) exchange(ctx context.Context, query *dns.Msg) (*dns.Msg, error
 	return reply, err
 }
 
-func (m *Machine) exchangeInside(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
+func (m *Machine) exchangeInside(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
 	packed, err := query.Pack()
 	if err != nil {
 		return nil, err
 	}
-	out, err := m.Run(ctx, exchangeCommand(packed))
+	out, err := m.Run(ctx, exchangeCommand(server, packed))
 	if err != nil {
 		return nil, err
 	}
@@ -161,13 +180,13 @@ func (m *Machine) exchangeInside(ctx context.Context, query *dns.Msg) (*dns.Msg,
 	return reply, nil
 }
 
-// exchangeCommand sends a datagram to the guest's DNS port and prints the answer
-// in hexadecimal, with nothing but what every Debian has.
-func exchangeCommand(datagram []byte) string {
+// exchangeCommand sends a datagram to a DNS server and prints the answer in
+// hexadecimal, with nothing but what every Debian has.
+func exchangeCommand(server string, datagram []byte) string {
 	var escaped strings.Builder
 	for _, b := range datagram {
 		fmt.Fprintf(&escaped, `\x%02x`, b)
 	}
 	return process.Quote([]string{"bash", "-c", fmt.Sprintf(
-		`exec 3<>/dev/udp/%s/53 && printf '%s' >&3 && timeout 5 dd bs=4096 count=1 status=none <&3 | od -An -v -tx1`, GuestAddress, escaped.String())})
+		`exec 3<>/dev/udp/%s/53 && printf '%s' >&3 && timeout 5 dd bs=4096 count=1 status=none <&3 | od -An -v -tx1`, server, escaped.String())})
 }

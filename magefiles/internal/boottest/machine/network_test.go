@@ -38,7 +38,7 @@ func TestExchangeCommand(t *testing.T) {
 		t.Fatal(err)
 	}
 	port := pc.LocalAddr().(*net.UDPAddr).Port
-	command := strings.Replace(exchangeCommand(packed), "/dev/udp/"+GuestAddress+"/53", "/dev/udp/127.0.0.1/"+strconv.Itoa(port), 1)
+	command := strings.Replace(exchangeCommand("127.0.0.1", packed), "/dev/udp/127.0.0.1/53", "/dev/udp/127.0.0.1/"+strconv.Itoa(port), 1)
 	out, err := process.Output(t.Context(), "sh", "-c", command)
 	if err != nil {
 		t.Fatal(err)

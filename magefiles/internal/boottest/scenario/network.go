@@ -82,7 +82,7 @@ func network(l services.List) []boottest.Scenario {
 				}},
 				{Name: "cable in", Checks: slices.Concat(
 					[]boottest.Check{plugs(true), sshAnswers(), initFinished("first", firstBound)},
-					healthy(l),
+					healthy(l), ownNames(),
 					[]boottest.Check{
 						says("nothing waited", "no unit that waits for a network has run",
 							"systemctl list-units --plain --no-legend --state=active '*wait-online*' | wc -l", "0"),

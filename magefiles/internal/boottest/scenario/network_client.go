@@ -14,8 +14,8 @@ import (
 )
 
 // The client is the second simulated radio in a network namespace of its own, so
-// that all it sends goes through the air. It has a fixed address: the stand-in
-// for Pi-hole serves no DHCP. What it looks for beyond the device is an address
+// that all it sends goes through the air. It has a fixed address, so that what a
+// capture has of it can be told. What it looks for beyond the device is an address
 // of a network for documentation.
 const (
 	clientAddress = "10.42.24.77"

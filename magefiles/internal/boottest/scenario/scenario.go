@@ -32,6 +32,8 @@ func All(l services.List) ([]boottest.Scenario, error) {
 		network(l),
 		wizard(),
 		setup(l),
+		credentials(l),
+		nameService(l),
 		base(l),
 		access(),
 		raspberryPi(),

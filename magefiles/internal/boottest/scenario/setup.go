@@ -43,10 +43,9 @@ func setup(list services.List) []boottest.Scenario {
 				[]boottest.Check{
 					does("skip", "curl -fsS --max-time 150 -X POST http://127.0.0.1:6010/api/v1/setup/skip"),
 					matches("set-up", "the API says that it is complete", setupStatus, "true"),
-					matches("Dashboard", "admin can log in with cubeos", `curl -sS --max-time 60 -H 'Content-Type: application/json' -d '{"username":"admin","password":"cubeos"}' http://127.0.0.1:6010/api/v1/auth/login`, "token"),
+					matches("Dashboard", "admin can log in with cubeos", logsInAtDashboard("cubeos"), `"access_token"`),
 					matches("Pi-hole", "cubeos is its password", asksPihole("cubeos"), "true"),
-					matches("Nginx Proxy Manager", "admin@cubeos.cube can log in with changeme",
-						`curl -sS --max-time 60 -H 'Content-Type: application/json' -d '{"identity":"admin@cubeos.cube","secret":"changeme"}' http://127.0.0.1:81/api/tokens`, "token"),
+					matches("Nginx Proxy Manager", "admin@cubeos.cube can log in with changeme", logsInAtProxy("changeme"), `"token"`),
 				},
 				healthy(list),
 			)}},
@@ -70,8 +69,4 @@ func setUp() []boottest.Check {
 		says("on record", "it is the one that works", "sed -n 's/^CUBEOS_PIHOLE_PASSWORD=//p' /cubeos/config/secrets.env", "hen-house-7"),
 		says("set-up", "the API says that it is complete", setupStatus, "true"),
 	}
-}
-
-func asksPihole(password string) string {
-	return `curl -sS --max-time 60 -d '{"password":"` + password + `"}' http://127.0.0.1:6001/api/auth | jq .session.valid`
 }
