@@ -6,8 +6,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"text/tabwriter"
 
+	"github.com/cubeos-app/releases/magefiles/internal/boottest"
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/scenario"
 	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
@@ -20,10 +22,13 @@ import (
 // -scenario=NAME,NAME puts it through other scenarios than first boot, reboot and
 // power off; core are those CI runs, all is all. -jobs=N runs N machines at once,
 // by default as many as processors and memory allow. `mage scenarios` lists them.
-func Boot(ctx context.Context, profile, version, cache, refresh, engine, scenario *string, level, limit, jobs *int) error {
+// -kernel=test boots Debian's kernel in place of the image's own, which is what
+// happens by itself where the emulated machine can not run that; -kernel=test-16k
+// boots the one with pages of 16 KiB, as a Raspberry Pi 5 has them.
+func Boot(ctx context.Context, profile, version, cache, refresh, engine, scenario, kernel *string, level, limit, jobs *int) error {
 	return boot(ctx, flags{
 		profile: profile, version: version, cache: cache, refresh: refresh, engine: engine,
-		scenario: scenario, level: level, limit: limit, jobs: jobs,
+		scenario: scenario, kernel: kernel, level: level, limit: limit, jobs: jobs,
 	})
 }
 
@@ -39,7 +44,10 @@ func boot(ctx context.Context, f flags) error {
 
 // bootOptions resolves the flags that say what the image is put through.
 func (f flags) bootOptions() (proof.BootOptions, error) {
-	o := proof.BootOptions{Scenarios: or(f.scenario, scenario.Default), Jobs: or(f.jobs, 0)}
+	o := proof.BootOptions{Scenarios: or(f.scenario, scenario.Default), Jobs: or(f.jobs, 0), Kernel: boottest.Kernel(or(f.kernel, string(boottest.Auto)))}
+	if !slices.Contains(boottest.Kernels(), o.Kernel) {
+		return o, fmt.Errorf("-kernel=%s: there are %q", o.Kernel, boottest.Kernels())
+	}
 	list, err := services.Read(".")
 	if err == nil {
 		_, err = scenario.Named(o.Scenarios, list)

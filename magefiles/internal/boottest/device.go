@@ -53,6 +53,10 @@ type device struct {
 	booted   string // the names of the kernel and initramfs on the boot partition
 	evidence string
 
+	image  *card.Image
+	kernel KernelReport
+	from   Device // what it is besides what a Spec says
+
 	showing atomic.Pointer[progress.Task] // what the console's lines are shown with
 }
 
@@ -77,7 +81,8 @@ func (s *session) flashed(ctx context.Context, sc Scenario) (_ *device, err erro
 	}
 	d := &device{
 		keyPath: filepath.Join(dir, keyFile), user: cmp.Or(sc.Device.User, user), booted: boot.From,
-		size:     cardSize(sc.Device, s.image.Size),
+		size:  cardSize(sc.Device, s.image.Size),
+		image: s.image, kernel: s.kernel, from: sc.Device,
 		evidence: filepath.Join(s.o.WorkDir, sc.Name),
 	}
 	if d.signer, err = newKey(d.keyPath); err != nil {
@@ -107,8 +112,13 @@ func (s *session) flashed(ctx context.Context, sc Scenario) (_ *device, err erro
 	if sc.Device.Board == machine.Pi4 {
 		d.spec.Accel, d.spec.CPUs, d.spec.MemoryMiB, d.spec.Forwards = machine.TCG, 4, 2048, nil
 		d.spec.DeviceTree = "device-tree"
+		d.kernel = KernelReport{Own: s.kernel.Own}
 		return d, s.image.ExtractDeviceTree(ctx, boot, filepath.Join(dir, d.spec.DeviceTree))
 	}
+	use := machine.Boot{Kernel: boot.Kernel, Initrd: boot.Initrd}
+	d.kernel.apply(&use)
+	d.spec.Kernel, d.spec.Initrd = use.Kernel, use.Initrd
+	d.kernel.hardware(&d.spec)
 	return d, nil
 }
 
@@ -131,11 +141,16 @@ func (d *device) over(ctx context.Context, dir, disk string) (_ *device, err err
 	if err := card.Overlay(ctx, dir, diskFile, filepath.Join(below, disk)); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
-	up := &device{spec: d.spec, keyPath: d.keyPath, signer: d.signer, user: d.user, size: d.size, booted: d.booted, evidence: d.evidence}
+	up := &device{
+		spec: d.spec, keyPath: d.keyPath, signer: d.signer, user: d.user, size: d.size,
+		booted: d.booted, evidence: d.evidence, image: d.image, kernel: d.kernel, from: d.from,
+	}
 	up.spec.Dir, up.spec.Disk = dir, diskFile
-	up.spec.Kernel = filepath.Join(below, d.spec.Kernel)
-	if d.spec.Initrd != "" {
-		up.spec.Initrd = filepath.Join(below, d.spec.Initrd)
+	if d.kernel.Test == nil {
+		up.spec.Kernel = filepath.Join(below, d.spec.Kernel)
+		if d.spec.Initrd != "" {
+			up.spec.Initrd = filepath.Join(below, d.spec.Initrd)
+		}
 	}
 	if d.spec.Memory != "" {
 		up.spec.Memory = filepath.Join(below, d.spec.Memory)
@@ -204,8 +219,20 @@ func (d *device) start(ctx context.Context) (*machine.Machine, error) {
 				t.Note(line)
 			}
 		},
-		Login: machine.Login{User: d.user, Signer: d.signer},
+		Login:    machine.Login{User: d.user, Signer: d.signer},
+		Firmware: d.firmware,
 	})
+}
+
+// firmware reads from the card what a Pi's firmware would boot.
+func (d *device) firmware(ctx context.Context, disk string) (machine.Boot, error) {
+	boot, err := d.image.ExtractFrom(ctx, d.spec.Dir, disk)
+	if err != nil {
+		return machine.Boot{}, fmt.Errorf("reading the card as the firmware does: %w", err)
+	}
+	use := machine.Boot{Kernel: boot.Kernel, Initrd: boot.Initrd, Cmdline: cmdline(boot.Cmdline, d.from)}
+	d.kernel.apply(&use)
+	return use, nil
 }
 
 func (d *device) describe() string {
@@ -213,6 +240,10 @@ func (d *device) describe() string {
 	if d.spec.Board == machine.Pi4 {
 		network, board = "no network", string(d.spec.Board)
 	}
+	booted := d.booted
+	if d.kernel.Test != nil {
+		booted = "test kernel " + d.kernel.Test.Release
+	}
 	return fmt.Sprintf("QEMU %s (%s), %d CPUs, %d MiB memory, %d MiB disk, %s; booted: %s",
-		board, d.spec.Accel, d.spec.CPUs, d.spec.MemoryMiB, d.size>>20, network, d.booted)
+		board, d.spec.Accel, d.spec.CPUs, d.spec.MemoryMiB, d.size>>20, network, booted)
 }

@@ -2,17 +2,20 @@ package boottest
 
 import (
 	"cmp"
+	"context"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/testkernel"
 	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
@@ -41,15 +44,38 @@ type Options struct {
 	Scenarios []Scenario
 	// Origin is the scenario with the phase that makes the device which others
 	// start from. It is played as far as needed if it is not among Scenarios.
-	Origin   Scenario
-	Jobs     int                // machines at once; 0: as many as processors and memory allow
-	Reporter *progress.Reporter // nil shows nothing
+	Origin Scenario
+	Jobs   int // machines at once; 0: as many as processors and memory allow
+	// TestKernel provides what an image is booted with whose own kernel the emulated
+	// machine can not run.
+	TestKernel func(context.Context, testkernel.Flavour) (testkernel.Kernel, error)
+	Kernel     Kernel
+	Reporter   *progress.Reporter // nil shows nothing
 }
+
+// Kernel is what machines boot.
+type Kernel string
+
+// Auto is the image's own kernel, or the test kernel where the emulated machine can
+// not run that. The others are a test kernel in any case: with pages of 4 KiB, or
+// with those of 16 KiB, and the processor, that a Raspberry Pi 5 has.
+const (
+	Auto    Kernel = "auto"
+	Test    Kernel = "test"
+	Test16K Kernel = "test-16k"
+)
+
+// Kernels are all there are.
+func Kernels() []Kernel { return []Kernel{Auto, Test, Test16K} }
 
 // withDefaults fills in what is zero and reports everything that is wrong.
 func (o Options) withDefaults() (Options, error) {
 	o.Jobs = cmp.Or(o.Jobs, jobs(cpus, memoryMiB))
+	o.Kernel = cmp.Or(o.Kernel, Auto)
 	var errs []error
+	if !slices.Contains(Kernels(), o.Kernel) {
+		errs = append(errs, fmt.Errorf("the kernel to boot is %q; there are %q", o.Kernel, Kernels()))
+	}
 	if len(o.Scenarios) == 0 {
 		errs = append(errs, errors.New("no scenario was given"))
 	}

@@ -89,6 +89,7 @@ func (o *Outcome) all() []Result {
 type Report struct {
 	Artifact  string        `json:"artifact"`
 	RawSHA256 string        `json:"raw_sha256"`
+	Kernel    KernelReport  `json:"kernel"`
 	Started   time.Time     `json:"started"`
 	Took      time.Duration `json:"took_ns"` // unpacking not counted
 	Scenarios []*Outcome    `json:"scenarios"`
@@ -120,7 +121,7 @@ func count(results []Result, s Status) (n int) {
 // Table renders the report for people.
 func (r *Report) Table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Boot proof of %s\nraw image sha256 %s\n", r.Artifact, r.RawSHA256)
+	fmt.Fprintf(&b, "Boot proof of %s\nraw image sha256 %s\nkernel: %s\n", r.Artifact, r.RawSHA256, r.Kernel)
 	for _, o := range r.Scenarios {
 		o.table(&b)
 	}

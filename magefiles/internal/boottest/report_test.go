@@ -16,7 +16,7 @@ import (
 func sample() *Report {
 	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
 	return &Report{
-		Artifact: "cubeos-1-arm64.img.xz", RawSHA256: "abc", Started: began, Took: 800 * time.Second,
+		Artifact: "cubeos-1-arm64.img.xz", RawSHA256: "abc", Kernel: KernelReport{Own: "6.18-v8"}, Started: began, Took: 800 * time.Second,
 		Scenarios: []*Outcome{
 			{
 				Scenario: "operational", About: "it boots", Machine: "QEMU virt (tcg), 2 CPUs", Started: began, Took: 754 * time.Second,
@@ -41,6 +41,7 @@ func sample() *Report {
 func TestTable(t *testing.T) {
 	const want = `Boot proof of cubeos-1-arm64.img.xz
 raw image sha256 abc
+kernel: the image's own, 6.18-v8
 
 operational: it boots
 QEMU virt (tcg), 2 CPUs

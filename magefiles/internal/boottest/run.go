@@ -61,6 +61,10 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 	}
 	o.Reporter.Printf("the boot partition has all that the firmware of a Raspberry Pi 4 and 5 asks for")
 	s := &session{o: o, image: image, kept: make(chan struct{})}
+	if err := s.chooseKernel(ctx); err != nil {
+		return nil, err
+	}
+	o.Reporter.Printf("kernel: %s", s.kernel)
 	// One of another image is of no use any more.
 	if _, err := s.running(ctx); err != nil && !errors.Is(err, errNoSnapshot) {
 		return nil, err
@@ -78,8 +82,9 @@ func Run(ctx context.Context, o Options) (_ *Report, err error) {
 
 // session is one Run.
 type session struct {
-	o     Options
-	image *card.Image
+	o      Options
+	image  *card.Image
+	kernel KernelReport
 
 	once    sync.Once
 	kept    chan struct{} // closed when the running device is there, or will not be
@@ -88,7 +93,7 @@ type session struct {
 
 // all plays all scenarios, Jobs of them at once.
 func (s *session) all(ctx context.Context) *Report {
-	report := &Report{Artifact: filepath.Base(s.o.Artifact.XZPath), RawSHA256: s.o.Artifact.RawSHA256, Started: time.Now()}
+	report := &Report{Artifact: filepath.Base(s.o.Artifact.XZPath), RawSHA256: s.o.Artifact.RawSHA256, Kernel: s.kernel, Started: time.Now()}
 	scenarios := s.withOrigin(ctx)
 	report.Scenarios = make([]*Outcome, len(scenarios))
 	order := make([]int, len(scenarios))
@@ -285,7 +290,7 @@ func (s *session) keepAndGoOn(ctx context.Context, d *device, subject *Subject, 
 // reopen ends a machine so that a person can open it at the very same moment, and
 // says how.
 func (s *session) reopen(ctx context.Context, d *device, m *machine.Machine) string {
-	spec := m.Spec
+	spec := m.Latest()
 	spec.Memory, spec.Capture = "", ""
 	if m.Context().Err() == nil {
 		ctx, cancel := context.WithTimeout(ctx, commandBound)

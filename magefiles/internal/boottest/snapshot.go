@@ -38,11 +38,12 @@ type snapshot struct {
 // fingerprint names all that a running device depends on.
 func (s *session) fingerprint(ctx context.Context) (string, error) {
 	version, err := process.Output(ctx, "qemu-system-aarch64", "--version")
-	usual := machine.Argv(machine.Spec{
+	usual := machine.Spec{
 		Accel: machine.DetectAccel(), CPUs: cpus, MemoryMiB: memoryMiB,
 		Kernel: "kernel", Initrd: "initrd", Cmdline: cmdline("", Device{}), Disk: diskFile, Forwards: forwards(s.o.Services),
-	})
-	return strings.Join([]string{s.o.Artifact.RawSHA256, version, process.Quote(usual)}, "\n"), err
+	}
+	s.kernel.hardware(&usual)
+	return strings.Join([]string{s.o.Artifact.RawSHA256, version, s.kernel.String(), process.Quote(machine.Argv(usual))}, "\n"), err
 }
 
 // keep makes a frozen device the running one.
@@ -97,7 +98,7 @@ func (s *session) running(ctx context.Context) (*device, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &device{spec: kept.Spec, keyPath: filepath.Join(dir, keyFile), signer: signer, user: user, size: kept.Size, booted: kept.Booted}
+	d := &device{spec: kept.Spec, keyPath: filepath.Join(dir, keyFile), signer: signer, user: user, size: kept.Size, booted: kept.Booted, image: s.image, kernel: s.kernel}
 	d.spec.Dir, d.spec.Memory, d.spec.Forwards = dir, memoryFile, forwards(s.o.Services)
 	return d, nil
 }

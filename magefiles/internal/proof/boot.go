@@ -19,6 +19,7 @@ import (
 type BootOptions struct {
 	Scenarios string // names and sets, separated by commas; "" is scenario.Default
 	Jobs      int    // machines at once, 0: as many as fit
+	Kernel    boottest.Kernel
 }
 
 // Boot makes the compressed image and proves that what is in it works: it is
@@ -52,6 +53,8 @@ func Boot(ctx context.Context, b *pipeline.Build, o BootOptions) error {
 		Scenarios:  chosen,
 		Origin:     scenario.Operational(b.Services),
 		Jobs:       o.Jobs,
+		Kernel:     o.Kernel,
+		TestKernel: b.TestKernel,
 		Reporter:   b.Log,
 	})
 	if report != nil {

@@ -47,7 +47,7 @@ func TestMakeLoadableUnpacksZboot(t *testing.T) {
 	if err := os.WriteFile(path, append(append(h, packed...), "trailing section"...), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := makeLoadable(path); err != nil {
+	if err := MakeLoadable(path); err != nil {
 		t.Fatal(err)
 	}
 	if got, err := os.ReadFile(path); err != nil || !bytes.Equal(got, image) {
@@ -57,7 +57,7 @@ func TestMakeLoadableUnpacksZboot(t *testing.T) {
 	if err := os.WriteFile(path, append(h, packed...), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	if err := makeLoadable(path); err == nil || !strings.Contains(err.Error(), "zstd") {
+	if err := MakeLoadable(path); err == nil || !strings.Contains(err.Error(), "zstd") {
 		t.Errorf("got %v, want the compression that is not understood", err)
 	}
 }

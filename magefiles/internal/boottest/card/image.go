@@ -11,6 +11,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/firmware"
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 // Image is a raw image as its own partition table describes it.
@@ -94,7 +95,7 @@ func (img *Image) Extract(ctx context.Context, dir string) (*Boot, error) {
 	if err := img.copyOut(ctx, kernel, config.Kernel); err != nil {
 		return nil, err
 	}
-	if err := makeLoadable(kernel); err != nil {
+	if err := MakeLoadable(kernel); err != nil {
 		return nil, fmt.Errorf("%s of %s: %w", config.Kernel, img.Path, err)
 	}
 	if len(config.Initramfs) > 0 {
@@ -105,6 +106,23 @@ func (img *Image) Extract(ctx context.Context, dir string) (*Boot, error) {
 		}
 	}
 	return b, nil
+}
+
+// ExtractFrom takes the same out of a device's disk called name in dir, as it is
+// now. Nothing else may use the disk.
+func (img *Image) ExtractFrom(ctx context.Context, dir, name string) (_ *Boot, err error) {
+	fat := filepath.Join(dir, "boot-partition")
+	defer func() { err = errors.Join(err, os.RemoveAll(fat)) }()
+	if err := (process.Cmd{Argv: cutOutArgv(name, img.Boot, filepath.Base(fat)), Dir: dir}).Run(ctx); err != nil {
+		return nil, fmt.Errorf("reading the boot partition of the device %s: %w", filepath.Join(dir, name), err)
+	}
+	return (&Image{Path: fat}).Extract(ctx, dir)
+}
+
+// cutOutArgv copies a partition of a qcow2 to a file.
+func cutOutArgv(name string, p diskimage.Partition, to string) []string {
+	from := fmt.Sprintf("driver=raw,offset=%d,size=%d,file.driver=qcow2,file.file.driver=file,file.file.filename=%s", p.Start, p.Size, name)
+	return []string{"qemu-img", "convert", "-q", "--image-opts", from, "-O", "raw", to}
 }
 
 // ExtractDeviceTree takes the device tree of a Raspberry Pi 4 out of the image.

@@ -3,14 +3,19 @@ package card
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 
 	"github.com/google/renameio/v2"
+
+	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 )
 
 // kernelFormat is what a file that config.txt calls the kernel turned out to be.
@@ -41,8 +46,8 @@ func kernelHeader(h []byte) kernelFormat {
 	return unknownKernel
 }
 
-// makeLoadable replaces a kernel that not every QEMU can load by the Image in it.
-func makeLoadable(path string) (err error) {
+// MakeLoadable replaces a kernel that not every QEMU can load by the Image in it.
+func MakeLoadable(path string) (err error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
@@ -59,6 +64,71 @@ func makeLoadable(path string) (err error) {
 		return unpackZboot(f, h, path)
 	}
 	return errors.New("it is no arm64 Linux kernel that QEMU can load (an Image, plain, gzip-compressed or as an EFI zboot program)")
+}
+
+var banner = regexp.MustCompile(`Linux version (\S+) \(`)
+
+// kernelRelease is what uname -r says of a kernel in a file that QEMU can load.
+func kernelRelease(path string) (string, error) {
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		return "", err
+	}
+	if len(raw) >= headerSize && kernelHeader(raw[:headerSize]) == gzipKernel {
+		r, err := gzip.NewReader(bytes.NewReader(raw))
+		if err != nil {
+			return "", err
+		}
+		if raw, err = io.ReadAll(io.LimitReader(r, 256<<20)); err != nil {
+			return "", err
+		}
+	}
+	found := banner.FindSubmatch(raw)
+	if found == nil {
+		return "", fmt.Errorf("%s does not say which version of Linux it is", path)
+	}
+	return string(found[1]), nil
+}
+
+// driver is what a kernel needs for a device of QEMU's machine "virt": as a file of
+// modules.builtin, or as an alias of modules.alias.
+type driver struct{ name, builtIn, alias string }
+
+func drivers() []driver {
+	return []driver{
+		{"pci-host-generic", "/pci-host-generic.ko", "alias of:N*T*Cpci-host-ecam-generic"},
+		{"virtio_pci", "/virtio_pci.ko", "alias pci:v00001AF4d*"},
+		{"virtio_blk", "/virtio_blk.ko", "alias virtio:d00000002v*"},
+		{"virtio_net", "/virtio_net.ko", "alias virtio:d00000001v*"},
+	}
+}
+
+// Release says which kernel was taken out of the image into dir, and which drivers
+// of QEMU's machine "virt" it does not have.
+func (img *Image) Release(ctx context.Context, b *Boot, dir string) (release string, lacks []string, err error) {
+	if release, err = kernelRelease(filepath.Join(dir, b.Kernel)); err != nil {
+		return "", nil, err
+	}
+	modules := "/usr/lib/modules/" + release
+	builtIn, err := diskimage.ReadExt4File(ctx, img.Path, img.Root, modules+"/modules.builtin")
+	if err != nil {
+		return release, nil, err
+	}
+	aliases, err := diskimage.ReadExt4File(ctx, img.Path, img.Root, modules+"/modules.alias")
+	if err != nil {
+		return release, nil, err
+	}
+	return release, missing(string(builtIn), string(aliases)), nil
+}
+
+// missing lists the drivers that neither list has.
+func missing(builtIn, aliases string) (names []string) {
+	for _, d := range drivers() {
+		if !strings.Contains(builtIn, d.builtIn) && !strings.Contains(aliases, d.alias) {
+			names = append(names, d.name)
+		}
+	}
+	return names
 }
 
 func unpackZboot(f *os.File, h []byte, path string) (err error) {

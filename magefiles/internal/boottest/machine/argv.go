@@ -4,6 +4,7 @@
 package machine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -76,6 +77,7 @@ type Spec struct {
 	Dir       string
 	Board     Board
 	Accel     Accel
+	CPU       string // QEMU's name of an emulated processor; "" is a Raspberry Pi 4's
 	CPUs      int
 	MemoryMiB int
 	Kernel    string
@@ -84,6 +86,7 @@ type Spec struct {
 	// DeviceTree is a file for a Board whose device tree QEMU does not make itself.
 	DeviceTree string
 	Disk       string // qcow2, "" for none
+	Modules    string // raw, read-only, the second disk, "" for none
 	Forwards   []Forward
 	// Capture is a file that gets all that eth0 sends and receives, as pcap; "" for
 	// none.
@@ -105,9 +108,9 @@ type Forward struct {
 }
 
 // Argv is the command that runs the machine with its serial console on standard
-// output and its monitor on a socket in Dir.
+// output and its monitor on a socket in Dir. QEMU ends when the guest restarts.
 func Argv(s Spec) []string {
-	argv := append(common(s), "-chardev", "stdio,id=console,signal=off")
+	argv := append(common(s), "-no-reboot", "-chardev", "stdio,id=console,signal=off")
 	argv = append(argv, serial(s, "chardev:console")...)
 	return append(argv, "-qmp", "unix:"+qmpSocket+",server=on,wait=off")
 }
@@ -131,7 +134,7 @@ func common(s Spec) []string {
 	case s.Accel == KVM:
 		argv = append(argv, "-machine", "virt,gic-version=host", "-accel", "kvm", "-cpu", "host")
 	default:
-		argv = append(argv, "-machine", "virt,gic-version=3", "-accel", "tcg,thread=multi", "-cpu", "cortex-a72")
+		argv = append(argv, "-machine", "virt,gic-version=3", "-accel", "tcg,thread=multi", "-cpu", cmp.Or(s.CPU, "cortex-a72"))
 	}
 	argv = append(argv,
 		"-smp", strconv.Itoa(s.CPUs),
@@ -149,6 +152,9 @@ func common(s Spec) []string {
 			"-drive", "if=none,id=disk,file="+s.Disk+",format=qcow2,discard=unmap,cache=unsafe",
 			"-device", storage(s)+",drive=disk",
 		)
+	}
+	if s.Modules != "" {
+		argv = append(argv, "-drive", "if=none,id=modules,file="+s.Modules+",format=raw,readonly=on", "-device", "virtio-blk-pci,drive=modules")
 	}
 	if s.Clock != "" {
 		argv = append(argv, "-rtc", "base="+s.Clock+",clock=vm")

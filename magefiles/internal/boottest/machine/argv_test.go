@@ -22,7 +22,7 @@ func TestArgv(t *testing.T) {
 		"-drive if=none,id=disk,file=device.qcow2,format=qcow2,discard=unmap,cache=unsafe -device virtio-blk-pci,drive=disk " +
 		"-netdev user,id=net,restrict=on,hostfwd=tcp:127.0.0.1:40022-:22,hostfwd=udp:127.0.0.1:40053-:53 " +
 		"-device virtio-net-pci,id=eth0,netdev=net,romfile= -device virtio-rng-pci"
-	const batch = " -chardev stdio,id=console,signal=off -serial chardev:console -qmp unix:qmp.sock,server=on,wait=off"
+	const batch = " -no-reboot -chardev stdio,id=console,signal=off -serial chardev:console -qmp unix:qmp.sock,server=on,wait=off"
 	for _, tt := range []struct {
 		name string
 		spec func(Spec) Spec
@@ -57,7 +57,7 @@ func TestArgv(t *testing.T) {
 			Argv,
 			"qemu-system-aarch64 -name pi -nodefaults -no-user-config -display none -machine raspi4b -accel tcg,thread=multi -dtb dtb " +
 				"-smp 4 -m 2048 -kernel k -append  -drive if=none,id=disk,file=device.qcow2,format=qcow2,discard=unmap,cache=unsafe -device usb-storage,drive=disk" +
-				" -chardev stdio,id=console,signal=off -serial null -serial chardev:console -qmp unix:qmp.sock,server=on,wait=off",
+				" -no-reboot -chardev stdio,id=console,signal=off -serial null -serial chardev:console -qmp unix:qmp.sock,server=on,wait=off",
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

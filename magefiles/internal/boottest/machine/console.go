@@ -41,7 +41,6 @@ type Console struct {
 	log     io.Writer
 	follow  func(line string)
 	trouble func(meaning string)
-	booting func(n int)
 
 	partial []byte
 	told    bool
@@ -85,9 +84,6 @@ func (c *Console) line(line string) {
 	}
 	if bootLine.MatchString(line) {
 		c.boots++
-		if c.booting != nil {
-			c.booting(c.boots)
-		}
 	}
 	if c.follow != nil {
 		c.follow(line)

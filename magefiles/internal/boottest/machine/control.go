@@ -16,7 +16,19 @@ import (
 // SetLink plugs eth0's cable in or pulls it out.
 func (m *Machine) SetLink(ctx context.Context, up bool) error {
 	_, err := monitor(ctx, m.Spec.Dir, "set_link", map[string]any{"name": "eth0", "up": up})
+	if err == nil {
+		m.unplugged.Store(!up)
+	}
 	return err
+}
+
+// pullOut pulls the cable out as soon as QEMU listens.
+func (m *Machine) pullOut(ctx context.Context) error {
+	err := m.retry(ctx, 10*time.Second, func(ctx context.Context) error { return m.SetLink(ctx, false) })
+	if err != nil {
+		return fmt.Errorf("pulling the cable out: %w", err)
+	}
+	return nil
 }
 
 // prepare waits for a machine that goes on from its memory to do so, and pulls out
@@ -35,10 +47,7 @@ func (m *Machine) prepare(ctx context.Context) error {
 		}
 	}
 	if m.Spec.Unplugged {
-		err := m.retry(ctx, 10*time.Second, func(ctx context.Context) error { return m.SetLink(ctx, false) })
-		if err != nil {
-			return fmt.Errorf("pulling the cable out: %w", err)
-		}
+		return m.pullOut(ctx)
 	}
 	return nil
 }
@@ -66,6 +75,11 @@ func (m *Machine) KeepDisk(ctx context.Context, next string) error {
 	_, err := monitor(ctx, m.Spec.Dir, "blockdev-snapshot-sync", map[string]any{
 		"device": "disk", "snapshot-file": next, "format": "qcow2", "mode": "absolute-paths",
 	})
+	if err == nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.latest.Disk = next
+	}
 	return err
 }
 

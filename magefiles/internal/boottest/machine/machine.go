@@ -25,23 +25,38 @@ type Options struct {
 	ConsoleLog string            // a file that gets all the console prints, added to its end
 	Follow     func(line string) // called for every console line; must not block
 	Login      Login
+	// Firmware is asked at every restart what the machine boots then; nil boots the
+	// same again. The disk is nobody's while it reads it.
+	Firmware func(ctx context.Context, disk string) (Boot, error)
+}
+
+// Boot is what a machine boots. File names are relative to the machine's Dir.
+type Boot struct {
+	Kernel  string
+	Initrd  string // "" for none
+	Cmdline string
 }
 
 // Machine is a running QEMU.
 type Machine struct {
-	Spec    Spec // as started: every forward has its host port
+	Spec    Spec // as started at first: every forward has its host port
 	Console *Console
 
-	ctx     context.Context
-	fail    context.CancelCauseFunc
-	stop    context.CancelFunc
-	done    chan struct{}
-	exit    error
-	log     *os.File
-	guest   *guest
-	allowed atomic.Int64 // boots that are expected
-	leaving atomic.Bool  // QEMU's end is expected
-	close   sync.Once
+	ctx       context.Context
+	fail      context.CancelCauseFunc
+	stop      context.CancelFunc
+	done      chan struct{}
+	exit      error
+	log       *os.File
+	guest     *guest
+	firmware  func(ctx context.Context, disk string) (Boot, error)
+	allowed   atomic.Int64 // boots that are expected
+	leaving   atomic.Bool  // QEMU's end is expected
+	unplugged atomic.Bool
+	close     sync.Once
+
+	mu     sync.Mutex
+	latest Spec // as started last
 }
 
 // Start starts the machine. When ctx ends, or this process does, QEMU ends too.
@@ -59,10 +74,11 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 	if err := os.RemoveAll(filepath.Join(spec.Dir, qmpSocket)); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	m := &Machine{Spec: spec, done: make(chan struct{}), log: log, guest: newGuest(opts.Login)}
+	m := &Machine{Spec: spec, latest: spec, done: make(chan struct{}), log: log, guest: newGuest(opts.Login), firmware: opts.Firmware}
 	if spec.Memory == "" {
 		m.allowed.Store(1)
 	}
+	m.unplugged.Store(spec.Unplugged)
 	m.ctx, m.fail = context.WithCancelCause(ctx)
 	// The guest failing must not end QEMU: its console and its disk are wanted.
 	procCtx, stop := context.WithCancel(ctx)
@@ -72,22 +88,15 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 		trouble: func(meaning string) {
 			time.AfterFunc(afterTrouble, func() { m.fail(m.withConsole(errors.New(meaning))) })
 		},
-		booting: func(n int) {
-			if int64(n) > m.allowed.Load() {
-				time.AfterFunc(afterTrouble, func() {
-					m.fail(m.withConsole(errors.New("the guest restarted although nothing had asked it to")))
-				})
-			}
-		},
 	}
 	go func() {
 		defer close(m.done)
-		m.exit = process.Cmd{Argv: Argv(spec), Dir: spec.Dir, Stdout: m.Console}.Run(procCtx)
+		m.exit = m.emulate(procCtx)
 		if m.leaving.Load() {
 			m.fail(errors.New("the machine is off"))
 			return
 		}
-		m.fail(m.withConsole(fmt.Errorf("QEMU ended: %w", orClean(m.exit))))
+		m.fail(m.withConsole(m.exit))
 	}()
 	if err := m.prepare(ctx); err != nil {
 		return nil, errors.Join(err, m.Close())
@@ -95,11 +104,57 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 	return m, nil
 }
 
-func orClean(err error) error {
-	if err == nil {
-		return errors.New("the guest powered off although nothing had asked it to")
+// emulate runs QEMU until the machine is off. At every restart QEMU ends and is started
+// anew, with what a Pi's firmware would then find on the card.
+func (m *Machine) emulate(ctx context.Context) error {
+	for spec := m.Latest(); ; {
+		err := process.Cmd{Argv: Argv(spec), Dir: spec.Dir, Stdout: m.Console}.Run(ctx)
+		switch {
+		case m.leaving.Load():
+			return err
+		case err != nil:
+			return fmt.Errorf("QEMU ended: %w", err)
+		case int64(m.Console.Boots()) >= m.allowed.Load():
+			return errors.New("the guest restarted or powered off although nothing had asked it to")
+		}
+		if spec, err = m.again(ctx); err != nil {
+			return fmt.Errorf("the machine does not start again: %w", err)
+		}
 	}
-	return err
+}
+
+// again says what is started after a restart.
+func (m *Machine) again(ctx context.Context) (Spec, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	spec := m.latest
+	spec.Memory = ""
+	if m.firmware != nil {
+		boot, err := m.firmware(ctx, spec.Disk)
+		if err != nil {
+			return spec, err
+		}
+		spec.Kernel, spec.Initrd, spec.Cmdline = boot.Kernel, boot.Initrd, boot.Cmdline
+	}
+	if err := os.RemoveAll(filepath.Join(spec.Dir, qmpSocket)); err != nil {
+		return spec, err
+	}
+	if m.unplugged.Load() {
+		go func() {
+			if err := m.pullOut(ctx); err != nil {
+				m.fail(err)
+			}
+		}()
+	}
+	m.latest = spec
+	return spec, nil
+}
+
+// Latest is what was started last: not Spec, once the machine has restarted.
+func (m *Machine) Latest() Spec {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.latest
 }
 
 func (m *Machine) withConsole(err error) error {

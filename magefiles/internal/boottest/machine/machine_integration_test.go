@@ -105,8 +105,8 @@ func TestTheEndOfAGuestIsSeenAtOnce(t *testing.T) {
 	}{
 		{"panic", boots + "Kernel panic - not syncing: no init\r\n", hang, "the kernel panicked"},
 		{"initramfs shell", boots + "ALERT!  PARTUUID=1-02 does not exist.\r\n(initramfs) ", hang, "the initramfs gave up"},
-		{"power off", boots, powerOff, "powered off although nothing had asked it to"},
-		{"restart", boots, restart, "restarted although nothing had asked it to"},
+		{"power off", boots, powerOff, "restarted or powered off although nothing had asked it to"},
+		{"restart", boots, restart, "restarted or powered off although nothing had asked it to"},
 		{"QEMU refuses to start", "", "no kernel", "QEMU ended"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -163,6 +163,52 @@ func TestResetStartsAgain(t *testing.T) {
 	log, err := os.ReadFile(filepath.Join(m.Spec.Dir, "console.log"))
 	if err != nil || strings.Count(string(log), "up\r\n") != 2 {
 		t.Errorf("the console log holds %q (%v), want both starts", log, err)
+	}
+}
+
+// TestARestartReadsTheCardAgain gives a restarting machine another kernel, and then
+// a card that can not be read.
+func TestARestartReadsTheCardAgain(t *testing.T) {
+	dir := t.TempDir()
+	for name, kernel := range map[string][]byte{"first": bareKernel(boots+"first\r\n", hang), "second": bareKernel(boots+"second\r\n", hang)} {
+		if err := os.WriteFile(filepath.Join(dir, name), kernel, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	broken := errors.New("cmdline.txt is empty")
+	var asked int
+	m, err := Start(t.Context(), Spec{Name: "bare", Dir: dir, CPUs: 1, MemoryMiB: 64, Kernel: "first"}, Options{
+		ConsoleLog: filepath.Join(dir, "console.log"),
+		Firmware: func(context.Context, string) (Boot, error) {
+			if asked++; asked > 1 {
+				return Boot{}, broken
+			}
+			return Boot{Kernel: "second", Cmdline: "quiet"}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = m.Close() })
+	ctx, cancel := m.Within(t.Context(), within)
+	defer cancel()
+	waitForBoots(t, ctx, m, 1)
+	second := m.Console.Expect(regexp.MustCompile(`^second$`))
+	if err := m.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := second.Wait(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if got := m.Latest(); got.Kernel != "second" || got.Cmdline != "quiet" {
+		t.Errorf("it boots %s %q", got.Kernel, got.Cmdline)
+	}
+	if err := m.Reset(ctx); err != nil {
+		t.Fatal(err)
+	}
+	<-ctx.Done()
+	if err := context.Cause(ctx); !errors.Is(err, broken) {
+		t.Errorf("it ended with %v, want what is wrong with the card", err)
 	}
 }
 

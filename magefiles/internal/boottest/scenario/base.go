@@ -33,7 +33,7 @@ func base(l services.List) []boottest.Scenario {
 					says("forwarding", "packets are forwarded", "sysctl -n net.ipv4.ip_forward", "1"),
 					says("swap", "zram, and nothing on the card", "swapon --noheadings --show=NAME", "/dev/zram0"),
 					zramSized(),
-					matches("root file system", "e2fsck looked at it before it was mounted", "cat /run/initramfs/fsck.log", `: (clean|recovering journal)`),
+					matches("root file system", "e2fsck looked at it before it was mounted", "cat /run/initramfs/fsck.log 2>/dev/null || journalctl -b -o cat -u systemd-fsck-root.service", `: (clean|recovering journal)`),
 					says("journal", "it is in memory only", "ls -d /var/log/journal 2>/dev/null; journalctl --header | sed -nE 's|^File path: (/[^/]+/[^/]+/[^/]+)/.*|\\1|p' | sort -u", "/run/log/journal"),
 					upgrades(),
 					says("watchdog", "systemd would hold one", "systemctl show --property RuntimeWatchdogUSec,RebootWatchdogUSec --value", "1min\n5min"),
