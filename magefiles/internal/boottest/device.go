@@ -109,17 +109,28 @@ func (s *session) flashed(ctx context.Context, sc Scenario) (_ *device, err erro
 		Forwards: forwards(s.o.Services), Unplugged: sc.Device.Unplugged,
 		Clock: sc.Device.Clock, Watchdog: sc.Device.Watchdog, Capture: captureFor(sc.Name),
 	}
-	if sc.Device.Board == machine.Pi4 {
-		d.spec.Accel, d.spec.CPUs, d.spec.MemoryMiB, d.spec.Forwards = machine.TCG, 4, 2048, nil
-		d.spec.DeviceTree = "device-tree"
-		d.kernel = KernelReport{Own: s.kernel.Own}
-		return d, s.image.ExtractDeviceTree(ctx, boot, filepath.Join(dir, d.spec.DeviceTree))
+	if sc.Device.Board != machine.Virt {
+		return d, s.raspberryPi(ctx, d, boot)
 	}
 	use := machine.Boot{Kernel: boot.Kernel, Initrd: boot.Initrd}
 	d.kernel.apply(&use)
 	d.spec.Kernel, d.spec.Initrd = use.Kernel, use.Initrd
 	d.kernel.hardware(&d.spec)
 	return d, nil
+}
+
+// raspberryPi makes a device one of QEMU's own models of a board, which boot nothing
+// but the image's kernel.
+func (s *session) raspberryPi(ctx context.Context, d *device, boot *card.Boot) error {
+	d.kernel = KernelReport{Own: s.kernel.Own}
+	d.spec.Accel, d.spec.CPUs, d.spec.DeviceTree = machine.TCG, 4, "device-tree"
+	to := filepath.Join(d.spec.Dir, d.spec.DeviceTree)
+	if d.spec.Board == machine.Pi4 {
+		d.spec.MemoryMiB, d.spec.Forwards = 2048, nil
+		return s.image.ExtractDeviceTree(ctx, to, boot.DeviceTreeFile)
+	}
+	d.spec.MemoryMiB, d.spec.Forwards = 1024, []machine.Forward{{Proto: "tcp", Guest: 22}}
+	return s.image.ExtractDeviceTreeWithConsole(ctx, to)
 }
 
 // captureFor is where the network capture of a scenario goes, seen from a
@@ -162,7 +173,12 @@ func (d *device) over(ctx context.Context, dir, disk string) (_ *device, err err
 // systemd's 90 seconds are meant for.
 const emulated = " systemd.default_device_timeout_sec=450 systemd.default_timeout_start_sec=450"
 
-const virtConsole = " console=ttyAMA0"
+const pl011Console = " console=ttyAMA0"
+
+// raspi3b is what a kernel needs to live with what QEMU's Raspberry Pi 3 lacks: the
+// watchdog resets the machine when it is armed, and Raspberry Pi's own driver of the
+// USB port counts on interrupts that it does not have.
+const raspi3b = " earlycon=pl011,mmio32,0x3f201000 initcall_blacklist=bcm2835_wdt_driver_init dwc_otg.lpm_enable=0 dwc_otg.fiq_fsm_enable=0"
 
 // raspi4b is what a kernel needs to live with what QEMU's Raspberry Pi 4 lacks.
 // Touching HDMI's interrupts and I2C, which are not modelled, is fatal, and so is
@@ -178,10 +194,13 @@ const radio = " modules_load=mac80211_hwsim"
 
 func cmdline(own string, d Device) string {
 	line := own
-	if d.Board == machine.Pi4 {
+	switch d.Board {
+	case machine.Pi4:
 		line += raspi4b
-	} else {
-		line += virtConsole
+	case machine.Pi3:
+		line += raspi3b + pl011Console
+	default:
+		line += pl011Console
 	}
 	line += emulated
 	if !d.NoRadio {
@@ -236,9 +255,9 @@ func (d *device) firmware(ctx context.Context, disk string) (machine.Boot, error
 }
 
 func (d *device) describe() string {
-	network, board := "no internet", "virt"
+	network, board := "no internet", cmp.Or(string(d.spec.Board), "virt")
 	if d.spec.Board == machine.Pi4 {
-		network, board = "no network", string(d.spec.Board)
+		network = "no network"
 	}
 	booted := d.booted
 	if d.kernel.Test != nil {

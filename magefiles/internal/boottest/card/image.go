@@ -125,9 +125,32 @@ func cutOutArgv(name string, p diskimage.Partition, to string) []string {
 	return []string{"qemu-img", "convert", "-q", "--image-opts", from, "-O", "raw", to}
 }
 
-// ExtractDeviceTree takes the device tree of a Raspberry Pi 4 out of the image.
-func (img *Image) ExtractDeviceTree(ctx context.Context, b *Boot, dst string) error {
-	return img.copyOut(ctx, dst, b.DeviceTreeFile)
+// ExtractDeviceTree takes a device tree out of the image.
+func (img *Image) ExtractDeviceTree(ctx context.Context, dst, name string) error {
+	return img.copyOut(ctx, dst, name)
+}
+
+// ExtractDeviceTreeWithConsole takes the device tree of a Raspberry Pi 3 out of the
+// image, by the name that Raspberry Pi OS or that Debian gives it, and connects the
+// serial port that QEMU models in full to the pins rather than to Bluetooth, which is
+// what the firmware's overlay disable-bt does.
+func (img *Image) ExtractDeviceTreeWithConsole(ctx context.Context, dst string) error {
+	const port = "/soc/serial@7e201000"
+	err := img.copyOut(ctx, dst, "bcm2710-rpi-3-b.dtb")
+	if err != nil {
+		if other := img.copyOut(ctx, dst, "bcm2837-rpi-3-b.dtb"); other != nil {
+			return errors.Join(err, other)
+		}
+	}
+	for _, argv := range [][]string{
+		{"fdtput", "-t", "s", dst, port + "/bluetooth", "status", "disabled"},
+		{"fdtput", "-t", "s", dst, "/aliases", "serial0", port},
+	} {
+		if err := (process.Cmd{Argv: argv}).Run(ctx); err != nil {
+			return fmt.Errorf("changing the device tree: %w", err)
+		}
+	}
+	return nil
 }
 
 func (img *Image) readText(ctx context.Context, name string) (string, error) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,7 +25,7 @@ type kernelFormat int
 const (
 	unknownKernel kernelFormat = iota
 	plainKernel                // an arm64 Image, which QEMU loads
-	gzipKernel                 // the same compressed, which QEMU loads too
+	gzipKernel                 // the same compressed, which QEMU loads on some boards only
 	zbootKernel                // an EFI program that unpacks itself: only newer QEMUs load it
 )
 
@@ -58,8 +59,10 @@ func MakeLoadable(path string) (err error) {
 		return err
 	}
 	switch kernelHeader(h) {
-	case plainKernel, gzipKernel:
+	case plainKernel:
 		return nil
+	case gzipKernel:
+		return replace(path, io.NewSectionReader(f, 0, math.MaxInt64))
 	case zbootKernel:
 		return unpackZboot(f, h, path)
 	}
@@ -68,20 +71,11 @@ func MakeLoadable(path string) (err error) {
 
 var banner = regexp.MustCompile(`Linux version (\S+) \(`)
 
-// kernelRelease is what uname -r says of a kernel in a file that QEMU can load.
+// kernelRelease is what uname -r says of a kernel that MakeLoadable has seen.
 func kernelRelease(path string) (string, error) {
 	raw, err := os.ReadFile(path)
 	if err != nil {
 		return "", err
-	}
-	if len(raw) >= headerSize && kernelHeader(raw[:headerSize]) == gzipKernel {
-		r, err := gzip.NewReader(bytes.NewReader(raw))
-		if err != nil {
-			return "", err
-		}
-		if raw, err = io.ReadAll(io.LimitReader(r, 256<<20)); err != nil {
-			return "", err
-		}
 	}
 	found := banner.FindSubmatch(raw)
 	if found == nil {
@@ -137,7 +131,12 @@ func unpackZboot(f *os.File, h []byte, path string) (err error) {
 	if method != "gzip" {
 		return fmt.Errorf("it is an EFI zboot program compressed with %q; only gzip is understood here", method)
 	}
-	in, err := gzip.NewReader(io.NewSectionReader(f, offset, size))
+	return replace(path, io.NewSectionReader(f, offset, size))
+}
+
+// replace unpacks to path.
+func replace(path string, packed io.Reader) (err error) {
+	in, err := gzip.NewReader(packed)
 	if err != nil {
 		return err
 	}

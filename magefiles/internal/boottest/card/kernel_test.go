@@ -1,8 +1,6 @@
 package card
 
 import (
-	"bytes"
-	"compress/gzip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,18 +11,13 @@ func TestKernelRelease(t *testing.T) {
 	image := make([]byte, 4096)
 	copy(image[56:], "ARM\x64")
 	copy(image[1000:], "Linux version %s\x00Linux version 6.18.2-v8+ (builder@host) (gcc) #1\x00")
-	var packed bytes.Buffer
-	w := gzip.NewWriter(&packed)
-	if _, err := w.Write(image); err != nil {
-		t.Fatal(err)
-	}
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	for name, raw := range map[string][]byte{"plain": image, "gzip": packed.Bytes()} {
+	for name, raw := range map[string][]byte{"plain": image, "gzip": gzipped(t, image)} {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, raw, 0o644); err != nil {
 			t.Fatal(err)
+		}
+		if err := MakeLoadable(path); err != nil {
+			t.Fatalf("%s: %v", name, err)
 		}
 		if got, err := kernelRelease(path); err != nil || got != "6.18.2-v8+" {
 			t.Errorf("%s: got %q, %v", name, got, err)

@@ -49,10 +49,13 @@ type Board string
 // Virt has devices made for emulation. Pi4 is a Raspberry Pi 4 as far as QEMU
 // knows it, from 9.0 on: always emulated, with four processors and 2 GiB of
 // memory, its card in a USB reader, since the SD slot's voltages are switched by
-// firmware calls that it does not have, and without a network.
+// firmware calls that it does not have, and without a network. Pi3 is a Raspberry
+// Pi 3, which every QEMU has: four processors, 1 GiB, a card in its slot whose size
+// has to be a power of two, and a network card on USB.
 const (
 	Virt Board = ""
 	Pi4  Board = "raspi4b"
+	Pi3  Board = "raspi3b"
 )
 
 // Offered reports whether this host's QEMU has a board.
@@ -129,7 +132,7 @@ func InteractiveArgv(s Spec) []string {
 func common(s Spec) []string {
 	argv := []string{program, "-name", s.Name, "-nodefaults", "-no-user-config", "-display", "none"}
 	switch {
-	case s.Board == Pi4:
+	case s.Board != Virt:
 		argv = append(argv, "-machine", string(s.Board), "-accel", "tcg,thread=multi", "-dtb", s.DeviceTree)
 	case s.Accel == KVM:
 		argv = append(argv, "-machine", "virt,gic-version=host", "-accel", "kvm", "-cpu", "host")
@@ -146,12 +149,7 @@ func common(s Spec) []string {
 	}
 	argv = append(argv, "-append", s.Cmdline)
 	if s.Disk != "" {
-		// The cache mode ignores the guest's flushes: right for a device that is
-		// thrown away.
-		argv = append(argv,
-			"-drive", "if=none,id=disk,file="+s.Disk+",format=qcow2,discard=unmap,cache=unsafe",
-			"-device", storage(s)+",drive=disk",
-		)
+		argv = append(argv, storage(s)...)
 	}
 	if s.Modules != "" {
 		argv = append(argv, "-drive", "if=none,id=modules,file="+s.Modules+",format=raw,readonly=on", "-device", "virtio-blk-pci,drive=modules")
@@ -180,11 +178,17 @@ func serial(s Spec, target string) []string {
 	return []string{"-serial", target}
 }
 
-func storage(s Spec) string {
-	if s.Board == Pi4 {
-		return "usb-storage"
+// storage connects the card. The cache mode ignores the guest's flushes: right for a
+// device that is thrown away.
+func storage(s Spec) []string {
+	file := "file=" + s.Disk + ",format=qcow2,discard=unmap,cache=unsafe"
+	switch s.Board {
+	case Pi3:
+		return []string{"-drive", "if=sd,id=disk," + file}
+	case Pi4:
+		return []string{"-drive", "if=none,id=disk," + file, "-device", "usb-storage,drive=disk"}
 	}
-	return "virtio-blk-pci"
+	return []string{"-drive", "if=none,id=disk," + file, "-device", "virtio-blk-pci,drive=disk"}
 }
 
 func network(s Spec) []string {
@@ -197,10 +201,11 @@ func network(s Spec) []string {
 	}
 	// romfile= is empty: a machine that boots a kernel directly needs no network
 	// boot ROM, and those are in yet another package.
-	argv := []string{
-		"-netdev", netdev.String(),
-		"-device", "virtio-net-pci,id=eth0,netdev=net,romfile=",
-		"-device", "virtio-rng-pci",
+	argv := []string{"-netdev", netdev.String()}
+	if s.Board == Pi3 {
+		argv = append(argv, "-device", "usb-net,id=eth0,netdev=net")
+	} else {
+		argv = append(argv, "-device", "virtio-net-pci,id=eth0,netdev=net,romfile=", "-device", "virtio-rng-pci")
 	}
 	if s.Capture != "" {
 		argv = append(argv, "-object", "filter-dump,id=capture,netdev=net,file="+s.Capture)

@@ -71,6 +71,7 @@ func Requirements() []Requirement {
 			Package: "ipxe-qemu", For: "the emulated network card", Groups: []Group{Boot}},
 		{Tool: "qemu-img", Package: "qemu-utils", For: "the emulated disk", Groups: []Group{Boot}},
 		{Tool: "qemu-io", Package: "qemu-utils", For: "writing to the emulated disk", Groups: []Group{Boot}},
+		{Tool: "fdtput", Package: "device-tree-compiler", For: "the device tree of an emulated Raspberry Pi 3", Groups: []Group{Boot}},
 		{Tool: "depmod", Package: "kmod", For: "the modules of a test kernel", Groups: []Group{Boot}},
 		{Tool: "cpio", Package: "cpio", For: "the initramfs of a test kernel", Groups: []Group{Boot}},
 		{Tool: "shellcheck", Package: "shellcheck", For: "checking the shell scripts", Groups: []Group{Lint}},
