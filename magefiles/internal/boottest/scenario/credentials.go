@@ -37,7 +37,7 @@ func credentials(l services.List) []boottest.Scenario {
 					[]boottest.Check{
 						matches("boot partition", "cubeos-passwords.txt has the password", "cat /boot/firmware/cubeos-passwords.txt", randomKeyLooks),
 						says("shown", "console and boot partition show the one that is on record",
-							firstPassword+`grep -cwF -- "$password" /boot/firmware/cubeos-passwords.txt; grep -lF -- "$password" /run/issue.d/*`, "3\n/run/issue.d/cubeos.issue"),
+							firstPassword+`grep -cwF -- "$password" /boot/firmware/cubeos-passwords.txt; grep -lF -- "$password" /run/issue.d/*`, "1\n/run/issue.d/cubeos.issue"),
 						matches("Pi-hole", "it is its password", firstPassword+asksPihole(`'"$password"'`), "^true$"),
 						matches("Pi-hole's documented password", "it opens nothing", asksPihole("cubeos"), "^false$"),
 						matches("Nginx Proxy Manager", "admin@cubeos.cube can log in with it", firstPassword+logsInAtProxy(`'"$password"'`), `"token"`),
