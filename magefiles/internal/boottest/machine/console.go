@@ -10,7 +10,14 @@ import (
 	"sync"
 )
 
-const keptLines = 60
+const (
+	keptLines = 60
+	// A line that is longer is taken for several.
+	longestLine = 4 << 10
+	// longestPrompt bounds what every write looks at again: a prompt is a short line
+	// without an end.
+	longestPrompt = 512
+)
 
 // trouble is what a console shows when no later success can be expected, and
 // what it means. Prompts come without a newline, so these are also looked for in
@@ -57,20 +64,23 @@ func (c *Console) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.partial = append(c.partial, p...)
-	for {
-		i := bytes.IndexByte(c.partial, '\n')
-		if i < 0 {
-			break
+	for len(c.partial) > 0 {
+		head := c.partial[:min(len(c.partial), longestLine)]
+		line, _, ended := bytes.Cut(head, []byte("\n"))
+		switch {
+		case ended:
+			c.partial = c.partial[len(line)+1:]
+		case len(head) == longestLine:
+			c.partial = c.partial[len(head):]
+		default:
+			if len(line) <= longestPrompt {
+				unfinished := clean(line)
+				c.look(unfinished)
+				c.match(unfinished)
+			}
+			return len(p), nil
 		}
-		line := clean(c.partial[:i])
-		c.partial = c.partial[i+1:]
-		c.line(line)
-	}
-	rest := clean(c.partial)
-	c.look(rest)
-	c.match(rest)
-	if len(c.partial) > 64<<10 {
-		c.partial = nil
+		c.line(clean(line))
 	}
 	return len(p), nil
 }

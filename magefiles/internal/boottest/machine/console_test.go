@@ -86,3 +86,36 @@ func TestExpectCountsOnlyWhatComes(t *testing.T) {
 		t.Errorf("got %v, want the cause", err)
 	}
 }
+
+func TestALongLineIsTakenForSeveral(t *testing.T) {
+	var lines []string
+	c := &Console{follow: func(line string) { lines = append(lines, line) }}
+	for range 3*longestLine + 10 { // as a device might that sends a byte at a time
+		_, _ = c.Write([]byte("x"))
+	}
+	_, _ = c.Write([]byte("\n"))
+	var lengths []int
+	for _, line := range lines {
+		lengths = append(lengths, len(line))
+	}
+	if diff := cmp.Diff([]int{longestLine, longestLine, longestLine, 10}, lengths); diff != "" {
+		t.Errorf("lengths of the lines (-want +got):\n%s", diff)
+	}
+}
+
+// BenchmarkConsoleByte writes lines of two lengths a byte at a time: a byte costs no
+// more in a line without an end.
+func BenchmarkConsoleByte(b *testing.B) {
+	for name, length := range map[string]int{"lines": 80, "endless": 1 << 30} {
+		b.Run(name, func(b *testing.B) {
+			c := &Console{}
+			for n := range b.N {
+				p := []byte("x")
+				if n%length == length-1 {
+					p = []byte("\n")
+				}
+				_, _ = c.Write(p)
+			}
+		})
+	}
+}
