@@ -15,8 +15,9 @@ func nameService(l services.List) []boottest.Scenario {
 	dns := service(l, pihole)
 	changed := []boottest.Check{
 		says("settings", "Pi-hole has what was set", inPihole(`request "/config" | jq --compact-output '.config | [.dns.hosts[1], .dns.upstreams, .dhcp.end, .misc.dnsmasq_lines[-1]]'`),
-			`["10.42.24.9 printer.lan",["9.9.9.10"],"10.42.24.200","cname=nas.`+cubeDomain+`,`+cubeDomain+`"]`),
+			`["10.42.24.9 printer.lan",["9.9.9.10"],"10.42.24.200","address=/nas.lan/10.42.24.8"]`),
 		looksUp("printer.lan", "A", "10.42.24.9"),
+		looksUp("nas.lan", "A", "10.42.24.8"),
 		looksUp(cubeDomain, "A", cubeAddress),
 	}
 	return []boottest.Scenario{
@@ -40,7 +41,7 @@ func nameService(l services.List) []boottest.Scenario {
 			From: boottest.Running,
 			Phases: []boottest.Phase{
 				{Name: "set", Checks: slices.Concat(
-					[]boottest.Check{does("the Dashboard's call", inPihole(`lines=$(request /config/misc/dnsmasq_lines | jq '.config.misc.dnsmasq_lines + ["cname=nas.`+cubeDomain+`,`+cubeDomain+`"]')
+					[]boottest.Check{does("the Dashboard's call", inPihole(`lines=$(request /config/misc/dnsmasq_lines | jq '.config.misc.dnsmasq_lines + ["address=/nas.lan/10.42.24.8"]')
 request /config --request PATCH --data '{"config":{"dns":{"hosts":["`+cubeAddress+` `+cubeDomain+`","10.42.24.9 printer.lan"],"upstreams":["9.9.9.10"]},"dhcp":{"end":"10.42.24.200"},"misc":{"dnsmasq_lines":'"$lines"'}}}'`))},
 					changed, ownNames(),
 				)},
@@ -111,6 +112,5 @@ func inPihole(command string) string {
 url=http://127.0.0.1:6001/api
 sid=$(` + postsJSON + `'{"password":"cubeos"}' $url/auth | jq --raw-output .session.sid)
 request() { path=$1; shift; curl -fsS --max-time 60 -H "X-FTL-SID: $sid" -H 'Content-Type: application/json' "$@" "$url$path"; }
-` + command + `
-request /auth --request DELETE`
+` + command
 }
