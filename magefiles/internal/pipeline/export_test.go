@@ -50,9 +50,11 @@ func Plan(o Options) (*Build, map[string]any, artifact.Manifest, error) {
 	file := func(path string) artifact.File {
 		return artifact.File{Name: filepath.Base(path), Size: 4 << 20, SHA256: strings.Repeat("cd", 32)}
 	}
-	manifest, err := b.manifest(img,
-		[]containerimage.Locked{{Entry: containerimage.Entry{Name: "api", Reference: "example.org/api:1"}, Digest: "sha256:" + strings.Repeat("ef", 32)}},
-		artifact.PartitionTable{DiskID: "00000001", Partitions: []artifact.Partition{{Number: 1, Start: 1 << 20, Size: 1 << 20}}},
+	manifest, err := b.manifest(img, contents{
+		containers: []containerimage.Locked{{Entry: containerimage.Entry{Name: "api", Reference: "example.org/api:1"}, Digest: "sha256:" + strings.Repeat("ef", 32)}},
+		packages:   map[string]string{"adduser": "3.152"},
+		table:      artifact.PartitionTable{DiskID: "00000001", Partitions: []artifact.Partition{{Number: 1, Start: 1 << 20, Size: 1 << 20}}},
+	},
 		artifact.Result{Raw: file(b.Names.Image), XZ: file(b.Names.XZ), BlockMap: file(b.Names.BlockMap)})
 	if err != nil {
 		return fail(err)

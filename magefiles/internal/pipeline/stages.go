@@ -19,6 +19,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/source/baseimage"
 	"github.com/cubeos-app/releases/magefiles/internal/source/containerimage"
+	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
@@ -29,17 +30,17 @@ func (b *Build) MakesBaseImage() bool { return b.values.kind == "bootstrap" }
 func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 	if b.MakesBaseImage() {
 		dir := b.Cache.BaseImages()
-		debian, err := b.debian()
+		from, err := b.debian()
 		if err != nil {
 			return baseimage.Image{}, err
 		}
 		if b.Refresh == embedded.RefreshBase && !b.refreshedBase {
-			if err := baseimage.Forget(ctx, debian, dir, b.Log); err != nil {
+			if err := baseimage.Forget(ctx, from, dir, b.Log); err != nil {
 				return baseimage.Image{}, err
 			}
 			b.refreshedBase = true
 		}
-		return baseimage.Bootstrap(ctx, debian, baseimage.Tools{Store: b.store, Archives: b.archives, Native: b.native}, dir, b.Log)
+		return baseimage.Bootstrap(ctx, from, baseimage.Tools{Store: b.store, Archives: b.archives, Native: b.native}, dir, b.Log)
 	}
 	source := b.Recipe.Source
 	from := source.BaseImage()
@@ -167,6 +168,7 @@ func (b *Build) compressInputs(img baseimage.Image) (map[string]string, error) {
 		"base image":       img.SHA256,
 		"container images": containers,
 		"recipe":           digest,
+		"manifest format":  fmt.Sprint(artifact.SchemaVersion),
 	}, errors.Join(rawErr, containersErr, digestErr)
 }
 
@@ -198,16 +200,26 @@ func (b *Build) compress(ctx context.Context, img baseimage.Image) error {
 	if err != nil {
 		return err
 	}
-	manifest, err := b.manifest(img, locked, table, result)
+	packages, err := b.debianPackages(ctx)
+	if err != nil {
+		return err
+	}
+	manifest, err := b.manifest(img, contents{locked, packages, table}, result)
 	if err != nil {
 		return err
 	}
 	return manifest.Write(b.Names.Manifest)
 }
 
-// manifest is the build manifest of an image made from the base image and the
-// container images.
-func (b *Build) manifest(img baseimage.Image, containers []containerimage.Locked, table artifact.PartitionTable, result artifact.Result) (artifact.Manifest, error) {
+// contents is what an image holds.
+type contents struct {
+	containers []containerimage.Locked
+	packages   map[string]string // see artifact.Manifest
+	table      artifact.PartitionTable
+}
+
+// manifest is the build manifest of an image made from the base image.
+func (b *Build) manifest(img baseimage.Image, in contents, result artifact.Result) (artifact.Manifest, error) {
 	url := b.Recipe.Source.BaseImage().URL
 	switch {
 	case url == "":
@@ -229,15 +241,38 @@ func (b *Build) manifest(img baseimage.Image, containers []containerimage.Locked
 		Created:         time.Now().UTC().Truncate(time.Second),
 		BaseImage:       artifact.BaseImage{URL: url, SHA256: img.SHA256, InitFormat: b.values.initFormat},
 		RecipeDigest:    recipeDigest,
-		PartitionTable:  table,
+		DebianPackages:  in.packages,
+		PartitionTable:  in.table,
 		RawImage:        result.Raw,
 		Compressed:      result.XZ,
 		BlockMap:        result.BlockMap,
 	}
-	for _, l := range containers {
+	for _, l := range in.containers {
 		m.ContainerImages = append(m.ContainerImages, artifact.ContainerImage{Name: l.Name, Reference: l.Reference, Digest: l.Digest})
 	}
 	return m, m.Validate()
+}
+
+// debianPackages asks the image what is installed in it.
+func (b *Build) debianPackages(ctx context.Context) (map[string]string, error) {
+	table, err := diskimage.Read(ctx, b.Names.Image)
+	if err != nil {
+		return nil, err
+	}
+	_, root, err := table.RaspberryPi()
+	if err != nil {
+		return nil, err
+	}
+	const status = "/var/lib/dpkg/status"
+	content, err := diskimage.ReadExt4File(ctx, b.Names.Image, root, status)
+	if err != nil {
+		return nil, err
+	}
+	packages, err := debian.Installed(content, "arm64")
+	if err != nil {
+		return nil, fmt.Errorf("%s in %s: %w", status, b.Names.Image, err)
+	}
+	return packages, nil
 }
 
 func (b *Build) partitionTable(ctx context.Context) (artifact.PartitionTable, error) {

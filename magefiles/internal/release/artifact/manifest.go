@@ -18,7 +18,7 @@ import (
 )
 
 // SchemaVersion is the version of the build manifest's format.
-const SchemaVersion = 1
+const SchemaVersion = 2
 
 // Manifest is the build manifest: everything there is to know about one build.
 // Whatever is published about it is derived from this alone.
@@ -33,10 +33,13 @@ type Manifest struct {
 	BaseImage       BaseImage        `json:"base_image"`
 	RecipeDigest    string           `json:"recipe_digest"`
 	ContainerImages []ContainerImage `json:"container_images"`
-	PartitionTable  PartitionTable   `json:"partition_table"`
-	RawImage        File             `json:"raw_image"`
-	Compressed      File             `json:"compressed_image"`
-	BlockMap        File             `json:"block_map"`
+	// Installed in the root file system, their versions by their names. Those of
+	// another architecture than the image's are called NAME:ARCHITECTURE.
+	DebianPackages map[string]string `json:"debian_packages"`
+	PartitionTable PartitionTable    `json:"partition_table"`
+	RawImage       File              `json:"raw_image"`
+	Compressed     File              `json:"compressed_image"`
+	BlockMap       File              `json:"block_map"`
 }
 
 // BaseImage is what the image was made from.
@@ -126,6 +129,14 @@ func (m Manifest) validateSources(bad complain) {
 		}
 		checkDigest(bad, "container image "+c.Name, c.Digest)
 	}
+	if len(m.DebianPackages) == 0 {
+		bad("debian_packages is empty")
+	}
+	for name, version := range m.DebianPackages {
+		if name == "" || version == "" {
+			bad("Debian package %q of version %q: want both", name, version)
+		}
+	}
 }
 
 func (m Manifest) validateFiles(bad complain) {
@@ -209,6 +220,13 @@ func ReadManifest(path string) (Manifest, error) {
 		}
 		return m, fmt.Errorf("reading the build manifest: %w", err)
 	}
+	return ParseManifest(content, path)
+}
+
+// ParseManifest reads and validates a build manifest that is called path in
+// errors.
+func ParseManifest(content []byte, path string) (Manifest, error) {
+	var m Manifest
 	var version struct {
 		SchemaVersion int `json:"schema_version"`
 	}

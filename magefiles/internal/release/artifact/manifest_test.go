@@ -19,6 +19,7 @@ func manifestFor(r Result) Manifest {
 		BaseImage:       BaseImage{URL: "https://example.org/base.img.xz", SHA256: strings.Repeat("ab", 32), InitFormat: "cloudinit-rpi"},
 		RecipeDigest:    strings.Repeat("cd", 32),
 		ContainerImages: []ContainerImage{{"api", "ghcr.io/cubeos-app/api:1.0.0", "sha256:" + strings.Repeat("ef", 32)}},
+		DebianPackages:  map[string]string{"adduser": "3.152", "libc6:armhf": "2.41-12"},
 		PartitionTable: PartitionTable{DiskID: "0a1b2c3d", Partitions: []Partition{
 			{Number: 1, Type: "c", FileSystem: "vfat", Label: "bootfs", UUID: "1234-ABCD", Start: mib, Size: mib},
 			{Number: 2, Type: "83", FileSystem: "ext4", Label: "rootfs", UUID: "7d5b8f5e-8b6f-4a6e-8b1e-4d1f1e0b9c11", Start: 2 * mib, Size: 2 * mib},
@@ -109,17 +110,19 @@ func TestManifestValidate(t *testing.T) {
 		change func(*Manifest)
 		want   []string
 	}{
-		"schema version":  {func(m *Manifest) { m.SchemaVersion = 0 }, []string{"schema_version 0"}},
-		"all at once":     {func(m *Manifest) { m.Commit, m.RecipeDigest, m.Created = "main", "", time.Time{} }, []string{`commit "main"`, "recipe_digest", "created"}},
-		"no profile":      {func(m *Manifest) { m.Profile = "" }, []string{"profile is missing"}},
-		"another version": {func(m *Manifest) { m.Version = "1.2.4" }, []string{`"cubeos-lab-1.2.3-arm64.img": want NAME-1.2.4-arm64.img`}},
-		"no version":      {func(m *Manifest) { m.Version = "main" }, []string{`version "main"`}},
-		"placeholder sum": {func(m *Manifest) { m.RawImage.SHA256 = "PLACEHOLDER" }, []string{`raw_image: "PLACEHOLDER"`}},
-		"zero sum":        {func(m *Manifest) { m.Compressed.SHA256 = strings.Repeat("0", 64) }, []string{"compressed_image: "}},
-		"sectors":         {func(m *Manifest) { m.RawImage.Size++ }, []string{"multiple of 512"}},
-		"another's file":  {func(m *Manifest) { m.Compressed.Name = "../other.img.xz" }, []string{"../other.img.xz"}},
-		"no images":       {func(m *Manifest) { m.ContainerImages = nil }, []string{"container_images is empty"}},
-		"image by tag":    {func(m *Manifest) { m.ContainerImages = []ContainerImage{{"a", "b:latest", "latest"}} }, []string{`"latest" is no digest`}},
+		"schema version":          {func(m *Manifest) { m.SchemaVersion = 0 }, []string{"schema_version 0"}},
+		"all at once":             {func(m *Manifest) { m.Commit, m.RecipeDigest, m.Created = "main", "", time.Time{} }, []string{`commit "main"`, "recipe_digest", "created"}},
+		"no profile":              {func(m *Manifest) { m.Profile = "" }, []string{"profile is missing"}},
+		"another version":         {func(m *Manifest) { m.Version = "1.2.4" }, []string{`"cubeos-lab-1.2.3-arm64.img": want NAME-1.2.4-arm64.img`}},
+		"no version":              {func(m *Manifest) { m.Version = "main" }, []string{`version "main"`}},
+		"placeholder sum":         {func(m *Manifest) { m.RawImage.SHA256 = "PLACEHOLDER" }, []string{`raw_image: "PLACEHOLDER"`}},
+		"zero sum":                {func(m *Manifest) { m.Compressed.SHA256 = strings.Repeat("0", 64) }, []string{"compressed_image: "}},
+		"sectors":                 {func(m *Manifest) { m.RawImage.Size++ }, []string{"multiple of 512"}},
+		"another's file":          {func(m *Manifest) { m.Compressed.Name = "../other.img.xz" }, []string{"../other.img.xz"}},
+		"no images":               {func(m *Manifest) { m.ContainerImages = nil }, []string{"container_images is empty"}},
+		"no packages":             {func(m *Manifest) { m.DebianPackages = nil }, []string{"debian_packages is empty"}},
+		"no version of a package": {func(m *Manifest) { m.DebianPackages = map[string]string{"adduser": ""} }, []string{`package "adduser" of version ""`}},
+		"image by tag":            {func(m *Manifest) { m.ContainerImages = []ContainerImage{{"a", "b:latest", "latest"}} }, []string{`"latest" is no digest`}},
 		"partitions overlap": {func(m *Manifest) {
 			m.PartitionTable.Partitions = []Partition{{Number: 1, Start: mib, Size: mib}, {Number: 2, Start: mib, Size: mib}}
 		}, []string{"partition 2"}},
@@ -148,8 +151,8 @@ func TestReadManifestRefuses(t *testing.T) {
 	for name, tt := range map[string]struct{ content, want string }{
 		"no JSON":       {"{", "unexpected EOF"},
 		"unknown field": {strings.Replace(string(good), `"version"`, `"colour":1,"version"`, 1), "colour"},
-		"a newer one":   {`{"schema_version": 2, "new": true}`, "newer program"},
-		"not valid":     {`{"schema_version": 1}`, "is not valid"},
+		"a newer one":   {`{"schema_version": 3, "new": true}`, "newer program"},
+		"not valid":     {`{"schema_version": 2}`, "is not valid"},
 		"two":           {string(good) + "{}", "more after it"},
 	} {
 		t.Run(name, func(t *testing.T) {

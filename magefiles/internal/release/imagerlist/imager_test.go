@@ -22,6 +22,7 @@ func manifest(t *testing.T, profile string) artifact.Manifest {
 		BaseImage:       artifact.BaseImage{URL: "https://example.org/base.img.xz", SHA256: sum("ab"), InitFormat: "cloudinit-rpi"},
 		RecipeDigest:    sum("cd"),
 		ContainerImages: []artifact.ContainerImage{{Name: "api", Reference: "ghcr.io/cubeos-app/api:1.0.0", Digest: "sha256:" + sum("ef")}},
+		DebianPackages:  map[string]string{"adduser": "3.152"},
 		PartitionTable:  artifact.PartitionTable{DiskID: "0a1b2c3d", Partitions: []artifact.Partition{{Number: 1, Start: 1 << 20, Size: 1 << 20}}},
 		RawImage:        artifact.File{Name: names.Image, Size: 4 << 20, SHA256: sum("12")},
 		Compressed:      artifact.File{Name: names.XZ, Size: 12345, SHA256: sum("34")},
