@@ -4,10 +4,12 @@ package main
 
 import (
 	"context"
+	"os"
 
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/release"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // Download saves the services' container images as archives into docker-images/PROFILE.
@@ -54,13 +56,13 @@ func Compress(ctx context.Context, profile, version, cache, refresh, engine *str
 	return build(ctx, f, []host.Group{host.Build}, method((*pipeline.Build).Compress))
 }
 
-// Imager writes the image's entry into rpi-imager.json (build/rpi-imager.json for a lab image).
+// Imager writes the image's entry into build/rpi-imager.json.
 func Imager(ctx context.Context, profile, version, cache, refresh, engine *string, level, limit *int) error {
 	f := flags{profile: profile, version: version, cache: cache, refresh: refresh, engine: engine, level: level, limit: limit}
 	return build(ctx, f, []host.Group{host.Build}, release.Imager)
 }
 
-// Release makes and proves everything that is published: image, checksum, block map, manifest and rpi-imager.json.
+// Release makes and proves everything that is published: image, checksum, block map, manifest and build/rpi-imager.json.
 //
 // It is put through all scenarios; -scenario=NAME,NAME takes others.
 func Release(ctx context.Context, profile, version, cache, refresh, engine, scenario *string, limit, jobs *int) error {
@@ -81,5 +83,23 @@ func makeRelease(ctx context.Context, f flags) error {
 	}
 	return build(ctx, f, []host.Group{host.Build, host.Boot}, func(ctx context.Context, b *pipeline.Build) error {
 		return release.Run(ctx, b, o)
+	})
+}
+
+// Publish uploads what release has made to where the recipe says, makes it visible and then puts it into the lists for Raspberry Pi Imager.
+//
+// It builds nothing and needs no root. Run again, it goes on where it was cut
+// off; what is published is never changed. -check looks for all that stands in
+// the way and prints the release notes, and changes nothing. Tokens are taken
+// from the environment: GITHUB_TOKEN, and GITLAB_TOKEN or in a job CI_JOB_TOKEN.
+func Publish(ctx context.Context, profile, version *string, check *bool) error {
+	ctx, stop := interruptible(ctx)
+	defer stop()
+	o, err := flags{profile: profile, version: version}.options(progress.New(os.Stderr))
+	if err != nil {
+		return err
+	}
+	return release.Publish(ctx, release.PublishOptions{
+		Workspace: o.Workspace, Profile: o.Profile, Version: o.Version, Check: or(check, false), Getenv: os.Getenv,
 	})
 }

@@ -270,6 +270,16 @@ variable "release_url_base" {
   }
 }
 
+variable "publish_to" {
+  type        = list(string)
+  description = "Where releases are published: github:OWNER/REPOSITORY or gitlab:GROUP/PROJECT, on another server github:https://SERVER/OWNER/REPOSITORY and the like. release_url_base is the address of one of them. Only a publishable profile has any."
+  default     = []
+  validation {
+    condition     = length([for p in var.publish_to : p if can(regex("^(github:(https://[^/\\s@]+/)?[A-Za-z0-9._-]+|gitlab:(https://[^/\\s@]+/)?[A-Za-z0-9._-]+(/[A-Za-z0-9._-]+)*)/[A-Za-z0-9._-]+$", p))]) == length(var.publish_to)
+    error_message = "The places to publish to must be github:OWNER/REPOSITORY or gitlab:GROUP/PROJECT, or have https://SERVER/ behind the colon."
+  }
+}
+
 variable "imager_name" {
   type        = string
   description = "Name of the operating system in Raspberry Pi Imager's list."

@@ -15,6 +15,7 @@ container_images = "docker-images/pios"
 wifi_country     = "US"
 
 publishable        = true
+publish_to         = ["github:cubeos-app/releases"]
 release_url_base   = "https://github.com/cubeos-app/releases/releases/download/v{version}"
 imager_name        = "CubeOS (64-bit)"
 imager_description = "Self-hosted server OS for Raspberry Pi with Docker, Pi-hole and a web dashboard, reachable over its own access point."

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -217,8 +218,23 @@ func clock(d time.Duration) string {
 	return fmt.Sprintf("%02d:%02d", int(d.Minutes()), int(d.Seconds())%60)
 }
 
+const reportFile = "report.json"
+
+// ReadReport returns the report of the proof that worked in dir.
+func ReadReport(dir string) (*Report, error) {
+	content, err := os.ReadFile(filepath.Join(dir, reportFile))
+	if err != nil {
+		return nil, fmt.Errorf("reading the report of the boot proof: %w", err)
+	}
+	r := new(Report)
+	if err := json.Unmarshal(content, r); err != nil {
+		return nil, fmt.Errorf("reading %s in %s: %w", reportFile, dir, err)
+	}
+	return r, nil
+}
+
 func (r *Report) save(dir string) error {
-	return errors.Join(r.writeJSON(filepath.Join(dir, "report.json")), r.writeJUnit(filepath.Join(dir, "junit.xml")))
+	return errors.Join(r.writeJSON(filepath.Join(dir, reportFile)), r.writeJUnit(filepath.Join(dir, "junit.xml")))
 }
 
 func (r *Report) writeJSON(path string) error {

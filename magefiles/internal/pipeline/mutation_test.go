@@ -93,6 +93,7 @@ func otherValues() map[string][]cty.Value {
 		"variable.device_passwords":          str("documented", "random"),
 		"variable.wifi_key":                  str("mac", "random"),
 		"variable.release_url_base":          str("https://example.org/v{version}"),
+		"variable.publish_to":                list("gitlab:cubeos-app/releases", "github:cubeos-app/releases"),
 		"variable.imager_init_format":        str("systemd", "none"),
 		"variable.imager_devices":            list("pi4-64bit"),
 	}

@@ -219,14 +219,13 @@ func (c *checkout) planOf(engine, version string) (string, error) {
 	if err := release.List(b, manifest); err != nil {
 		return "", err
 	}
-	for _, path := range []string{filepath.Join(b.Root, "rpi-imager.json"), filepath.Join(b.Dir, "rpi-imager.json")} {
-		if content, err := os.ReadFile(path); err == nil {
-			plan["list"] = string(content)
-			c.must(os.Remove(path))
-		}
-	}
-	if plan["list"] == nil {
-		c.Fatal("the image is in no list")
+	list := filepath.Join(b.Dir, "rpi-imager.json")
+	content, err := os.ReadFile(list)
+	c.must(err)
+	c.must(os.Remove(list))
+	plan["list"] = string(content)
+	if plan["places"], err = release.Places(b.Recipe); err != nil {
+		return "", err
 	}
 	text, err := json.MarshalIndent(plan, "", "  ")
 	return string(text), err

@@ -295,6 +295,8 @@ func TestPublishing(t *testing.T) {
 		"a bootstrapped base image": {"lab", map[string]string{"publishable": "true"}, "made from a bootstrapped base image"},
 		"stand-ins":                 {"pios", map[string]string{"container_source": "stand-ins"}, "An image of stand-ins"},
 		"no address":                {"pios", map[string]string{"release_url_base": ""}, "set release_url_base"},
+		"no place":                  {"pios", map[string]string{"publish_to": "[]"}, "set publish_to"},
+		"a place for nothing":       {"lab", map[string]string{"publish_to": `["github:a/b"]`}, "not publishable: leave it out"},
 		"an address for nothing":    {"lab", map[string]string{"release_url_base": "https://example.org/v{version}"}, "they have no address"},
 	} {
 		tt.vars["version"] = "1.2.3"

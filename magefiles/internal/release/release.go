@@ -1,11 +1,13 @@
-// Package release publishes an image: it proves it and puts it into the list that
-// Raspberry Pi Imager reads.
+// Package release makes an image that is fit to be published, with its entry in
+// the list that Raspberry Pi Imager reads, and publishes it.
 package release
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
@@ -13,6 +15,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
 	"github.com/cubeos-app/releases/magefiles/internal/release/imagerlist"
+	"github.com/cubeos-app/releases/magefiles/internal/release/publish"
 )
 
 // Run makes and proves everything that is published. It refuses to start on what
@@ -56,18 +59,30 @@ func listVerified(ctx context.Context, b *pipeline.Build) error {
 	return List(b, manifest)
 }
 
-// List puts the image that the manifest describes into the list that Raspberry
-// Pi Imager reads: rpi-imager.json, or for what is never released
-// build/rpi-imager.json, with an address on this machine.
+// List puts the image that the manifest describes into build/rpi-imager.json: as
+// others will download it, or for what is never released with an address on this
+// machine.
 func List(b *pipeline.Build, manifest artifact.Manifest) error {
 	o, err := offerOf(b.Recipe)
 	if err != nil {
 		return err
 	}
+	list := filepath.Join(b.Dir, publish.Stable.File())
+	put, try := imagerlist.Trial, "rpi-imager --repo "+list
 	if manifest.Publishable {
-		return o.release(b, manifest)
+		put, try = imagerlist.Release, "`go tool mage publish` puts it there"
+		o.Listing, err = o.released(manifest)
+	} else {
+		o.Listing, err = o.trial(b.Names)
 	}
-	return o.trial(b, manifest)
+	if err != nil {
+		return err
+	}
+	if err := put(list, manifest, o.Listing); err != nil {
+		return fmt.Errorf("updating %s: %w", list, err)
+	}
+	b.Log.Printf("%s offers %s: %s", list, o.URL, try)
+	return nil
 }
 
 // offer is what the recipe says about offering an image for download.
@@ -88,38 +103,59 @@ func offerOf(r *recipe.Recipe) (offer, error) {
 		},
 		baseURL: v.String("release_url_base"),
 	}
-	return o, v.Err()
+	places, err := Places(r)
+	if err := errors.Join(v.Err(), err); err != nil {
+		return o, err
+	}
+	return o, o.checkAddress(r, places)
 }
 
-// release lists the image for everybody.
-func (o offer) release(b *pipeline.Build, manifest artifact.Manifest) (err error) {
-	base := strings.ReplaceAll(o.baseURL, "{version}", b.Version)
-	if o.URL, err = imagerlist.DownloadURL(base, manifest.Compressed.Name); err != nil {
-		return err
+// Places returns where the recipe publishes to.
+func Places(r *recipe.Recipe) ([]publish.Place, error) {
+	v := r.Variables()
+	var places []publish.Place
+	var problems []recipe.Problem
+	for _, text := range v.Strings("publish_to") {
+		place, err := publish.ParsePlace(text)
+		if err != nil {
+			problems = append(problems, recipe.Problem{At: r.VariableAt("publish_to"), Summary: "No place to publish to", Detail: err.Error() + "."})
+		}
+		places = append(places, place)
 	}
-	if o.BlockMapURL, err = imagerlist.DownloadURL(base, manifest.BlockMap.Name); err != nil {
-		return err
-	}
-	list := filepath.Join(b.Root, "rpi-imager.json")
-	if _, err := imagerlist.Release(list, manifest, o.Listing); err != nil {
-		return fmt.Errorf("updating %s: %w", list, err)
-	}
-	b.Log.Printf("%s offers %s: commit it once the files are at %s", list, manifest.Compressed.Name, base)
-	return nil
+	return places, errors.Join(v.Err(), r.Refuse(problems...))
 }
 
-// trial lists the image for Raspberry Pi Imager on this machine alone.
-func (o offer) trial(b *pipeline.Build, manifest artifact.Manifest) (err error) {
-	if o.URL, err = imagerlist.FileURL(b.Names.XZ); err != nil {
-		return err
+// checkAddress refuses an address at which nothing would be published.
+func (o offer) checkAddress(r *recipe.Recipe, places []publish.Place) error {
+	var addresses []string
+	for _, p := range places {
+		addresses = append(addresses, p.Downloads())
 	}
-	if o.BlockMapURL, err = imagerlist.FileURL(b.Names.BlockMap); err != nil {
-		return err
+	if len(addresses) == 0 || slices.Contains(addresses, o.baseURL) {
+		return nil
 	}
-	list := filepath.Join(b.Dir, "rpi-imager.json")
-	if _, err := imagerlist.Trial(list, manifest, o.Listing); err != nil {
-		return fmt.Errorf("updating %s: %w", list, err)
-	}
-	b.Log.Printf("%s offers %s to Raspberry Pi Imager on this machine: rpi-imager --repo %s", list, manifest.Compressed.Name, list)
-	return nil
+	return r.Refuse(recipe.Problem{
+		At:      r.VariableAt("release_url_base"),
+		Summary: "Another address",
+		Detail:  fmt.Sprintf("The address of releases is %q, but where publish_to puts them it is %s.", o.baseURL, strings.Join(addresses, " or ")),
+	})
+}
+
+// released is the listing of the image where everybody will find it.
+func (o offer) released(manifest artifact.Manifest) (l imagerlist.Listing, err error) {
+	base := strings.ReplaceAll(o.baseURL, "{version}", manifest.Version)
+	l = o.Listing
+	var xzErr, mapErr error
+	l.URL, xzErr = imagerlist.DownloadURL(base, manifest.Compressed.Name)
+	l.BlockMapURL, mapErr = imagerlist.DownloadURL(base, manifest.BlockMap.Name)
+	return l, errors.Join(xzErr, mapErr)
+}
+
+// trial is the listing of the image for Raspberry Pi Imager on this machine alone.
+func (o offer) trial(names artifact.Names) (l imagerlist.Listing, err error) {
+	l = o.Listing
+	var xzErr, mapErr error
+	l.URL, xzErr = imagerlist.FileURL(names.XZ)
+	l.BlockMapURL, mapErr = imagerlist.FileURL(names.BlockMap)
+	return l, errors.Join(xzErr, mapErr)
 }

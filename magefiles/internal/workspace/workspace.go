@@ -53,7 +53,7 @@ func (w Workspace) RestoreOwner() error {
 		return nil
 	}
 	var problems []error
-	for _, made := range []string{"build", "docker-images", "rpi-imager.json", filepath.Join("skopeo", "images.lock"), filepath.Join("packer", "builder.lock")} {
+	for _, made := range []string{"build", "docker-images", filepath.Join("skopeo", "images.lock"), filepath.Join("packer", "builder.lock")} {
 		err := filepath.WalkDir(filepath.Join(w.Root, made), func(path string, _ fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) {
 				return nil

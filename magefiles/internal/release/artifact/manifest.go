@@ -220,13 +220,6 @@ func ReadManifest(path string) (Manifest, error) {
 		}
 		return m, fmt.Errorf("reading the build manifest: %w", err)
 	}
-	return ParseManifest(content, path)
-}
-
-// ParseManifest reads and validates a build manifest that is called path in
-// errors.
-func ParseManifest(content []byte, path string) (Manifest, error) {
-	var m Manifest
 	var version struct {
 		SchemaVersion int `json:"schema_version"`
 	}

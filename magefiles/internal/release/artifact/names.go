@@ -6,6 +6,7 @@ package artifact
 import (
 	"context"
 	"fmt"
+	"path"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -37,6 +38,14 @@ func namesLike(raw, version string) (Names, error) {
 		return Names{}, fmt.Errorf("the raw image is called %q: want NAME%s.img", raw, suffix(version))
 	}
 	return namesOf(base), nil
+}
+
+// VersionOf returns the version of the compressed image at an address, if it is
+// one of the recipe's image_name.
+func VersionOf(address, image string) (version string, ok bool) {
+	file := path.Base(address)
+	version = strings.TrimSuffix(strings.TrimPrefix(file, image+"-"), "-arm64.img.xz")
+	return version, CheckVersion(version) == nil && NamesFor(image, version).XZ == file
 }
 
 func namesOf(base string) Names {

@@ -104,3 +104,20 @@ func apart(t *testing.T) {
 		}
 	}
 }
+
+func TestVersionOf(t *testing.T) {
+	for address, want := range map[string]string{
+		"https://example.org/v1.2.3/cubeos-1.2.3-arm64.img.xz": "1.2.3",
+		"https://example.org/cubeos-1.2.3-rc.1-arm64.img.xz":   "1.2.3-rc.1",
+		"https://example.org/cubeos-lab-1.2.3-arm64.img.xz":    "",
+		"https://example.org/1.2.3-arm64.img.xz":               "",
+		"https://example.org/cubeos-1.2.3-arm64.img":           "",
+		"https://example.org/cubeos-1.2-arm64.img.xz":          "",
+		"": "",
+	} {
+		got, ok := VersionOf(address, "cubeos")
+		if ok != (want != "") || ok && got != want {
+			t.Errorf("%s: got %q, %v", address, got, ok)
+		}
+	}
+}

@@ -95,12 +95,8 @@ func TestReleaseReplacesOnlyItsOwnEntry(t *testing.T) {
 				}
 			}
 			for range 2 { // the second time changes nothing
-				e, err := Release(path, manifest(t, "pios"), listing())
-				if err != nil {
+				if err := Release(path, manifest(t, "pios"), listing()); err != nil {
 					t.Fatal(err)
-				}
-				if e.Name != "CubeOS" {
-					t.Errorf("got %+v", e)
 				}
 				got, err := os.ReadFile(path)
 				if diff := cmp.Diff(tt.want, string(got)); diff != "" || err != nil {
@@ -155,7 +151,7 @@ func TestReleaseRefuses(t *testing.T) {
 			if tt.change != nil {
 				tt.change(&m, &l)
 			}
-			_, err := Release(path, m, l)
+			err := Release(path, m, l)
 			for _, want := range tt.want {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("got %v, want %q in it", err, want)
@@ -180,7 +176,7 @@ func TestTrialTakesALabImage(t *testing.T) {
 	}
 	l.URL, l.Icon = address, "https://lab.invalid/icon.png"
 	path := filepath.Join(dir, "rpi-imager.json")
-	if _, err := Trial(path, m, l); err != nil {
+	if err := Trial(path, m, l); err != nil {
 		t.Fatal(err)
 	}
 	content, err := os.ReadFile(path)
@@ -191,7 +187,7 @@ func TestTrialTakesALabImage(t *testing.T) {
 		t.Error(err)
 	}
 	l.URL = "ftp://example.org/" + m.Compressed.Name
-	if _, err := Trial(path, m, l); err == nil {
+	if err := Trial(path, m, l); err == nil {
 		t.Error("an ftp address was taken")
 	}
 }
@@ -210,5 +206,26 @@ func TestRepositorysListIsValid(t *testing.T) {
 	}
 	if err := Validate(content); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestOffered(t *testing.T) {
+	m, l := manifest(t, "pios"), listing()
+	list, err := Merge([]byte(existing), m, l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, tt := range map[string]struct{ list, want, err string }{
+		"ours":          {string(list), l.URL, ""},
+		"no list":       {"", "", ""},
+		"none of ours":  {`{"os_list": []}`, "", ""},
+		"a broken list": {`{"os_list": [`, "", "not valid"},
+		"two of one name": {`{"os_list": [{"name": "CubeOS", "description": "", "subitems": []}, {"name": "CubeOS", "description": "", "subitems": []}]}`,
+			"", "two entries are called CubeOS"},
+	} {
+		got, err := Offered([]byte(tt.list), l.Name)
+		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%s: got %q, %v", name, got, err)
+		}
 	}
 }

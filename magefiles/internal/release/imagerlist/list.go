@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 
 	"github.com/google/renameio/v2"
 	"github.com/santhosh-tekuri/jsonschema/v6"
@@ -21,42 +20,68 @@ import (
 //go:embed os-list-schema.json
 var schema []byte
 
-// Release puts the image that m describes into the list at path, which others
-// read: only a publishable image at a public address is let in. The entry of
-// the same name is replaced, all others are kept.
-func Release(path string, m artifact.Manifest, l Listing) (Entry, error) {
-	return put(path, m, l, true)
+// Merge returns the list with the image that m describes in it, for others to
+// read: only a publishable image at a public address is let in. The entry of the
+// same name is replaced, all others are kept. An empty list is one of nothing.
+func Merge(list []byte, m artifact.Manifest, l Listing) ([]byte, error) {
+	return merge(list, m, l, true)
 }
+
+// Release is Merge with the list at path.
+func Release(path string, m artifact.Manifest, l Listing) error { return put(path, m, l, true) }
 
 // Trial puts the image that m describes into a list that only this machine
 // reads, to try it with Imager. Any build may be in it.
-func Trial(path string, m artifact.Manifest, l Listing) (Entry, error) {
-	return put(path, m, l, false)
+func Trial(path string, m artifact.Manifest, l Listing) error { return put(path, m, l, false) }
+
+func put(path string, m artifact.Manifest, l Listing, released bool) error {
+	before, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("reading the list of images: %w", err)
+	}
+	content, err := merge(before, m, l, released)
+	if err != nil {
+		return err
+	}
+	return renameio.WriteFile(path, content, 0o644)
 }
 
-func put(path string, m artifact.Manifest, l Listing, released bool) (Entry, error) {
+func merge(list []byte, m artifact.Manifest, l Listing, released bool) ([]byte, error) {
 	e, err := newEntry(m, l, released)
 	if err != nil {
-		return Entry{}, fmt.Errorf("an entry in %s for %s: %w", path, l.Name, err)
+		return nil, fmt.Errorf("an entry for %s: %w", l.Name, err)
 	}
-	list, err := read(path)
+	d, err := read(list)
 	if err != nil {
-		return Entry{}, err
+		return nil, err
 	}
-	if err := list.set(e); err != nil {
-		return Entry{}, fmt.Errorf("%s: %w", path, err)
+	if err := d.set(e); err != nil {
+		return nil, err
 	}
-	content, err := encode(list, "  ")
+	content, err := encode(d, "  ")
 	if err != nil {
-		return Entry{}, fmt.Errorf("writing %s: %w", path, err)
+		return nil, err
 	}
 	if err := Validate(content); err != nil {
-		return Entry{}, fmt.Errorf("%s would not be valid: %w", path, err)
+		return nil, fmt.Errorf("the list would not be valid: %w", err)
 	}
-	if err := renameio.WriteFile(path, content, 0o644); err != nil {
-		return Entry{}, fmt.Errorf("writing %s: %w", path, err)
+	return content, nil
+}
+
+// Offered returns the address of the image that the list has under a name, "" if
+// it has none.
+func Offered(list []byte, name string) (string, error) {
+	d, err := read(list)
+	if err != nil {
+		return "", err
 	}
-	return e, nil
+	at, err := d.index(name)
+	if err != nil || at < 0 {
+		return "", err
+	}
+	var e Entry
+	err = json.Unmarshal(d.OSList[at], &e)
+	return e.URL, err
 }
 
 // document is the list; what it holds beside our entry is kept as it is.
@@ -65,23 +90,16 @@ type document struct {
 	OSList []json.RawMessage `json:"os_list"`
 }
 
-func read(path string) (document, error) {
-	empty := document{OSList: []json.RawMessage{}}
-	content, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return empty, nil
-	}
-	if err != nil {
-		return empty, fmt.Errorf("reading the list of images: %w", err)
+func read(content []byte) (document, error) {
+	list := document{OSList: []json.RawMessage{}}
+	if len(content) == 0 {
+		return list, nil
 	}
 	if err := validate(content, false); err != nil {
-		return empty, fmt.Errorf("%s is not valid; correct it or remove it: %w", filepath.Base(path), err)
+		return list, fmt.Errorf("the list is not valid; correct it or remove it: %w", err)
 	}
-	list := empty
-	if err := json.Unmarshal(content, &list); err != nil {
-		return empty, fmt.Errorf("reading %s: %w", path, err)
-	}
-	return list, nil
+	err := json.Unmarshal(content, &list)
+	return list, err
 }
 
 // set puts e where the entry of its name is, or at the end.
@@ -90,27 +108,37 @@ func (d *document) set(e Entry) error {
 	if err != nil {
 		return fmt.Errorf("entry %s: %w", e.Name, err)
 	}
-	at := len(d.OSList)
-	for i, other := range d.OSList {
-		var named struct {
-			Name string `json:"name"`
-		}
-		if err := json.Unmarshal(other, &named); err != nil {
-			return fmt.Errorf("entry %d: %w", i, err)
-		}
-		if named.Name != e.Name {
-			continue
-		}
-		if at < len(d.OSList) {
-			return fmt.Errorf("two entries are called %s: remove one", e.Name)
-		}
-		at = i
+	at, err := d.index(e.Name)
+	if err != nil {
+		return err
 	}
-	if at == len(d.OSList) {
+	if at < 0 {
+		at = len(d.OSList)
 		d.OSList = append(d.OSList, nil)
 	}
 	d.OSList[at] = content
 	return nil
+}
+
+// index is where the entry of a name is, -1 if there is none.
+func (d *document) index(name string) (int, error) {
+	at := -1
+	for i, entry := range d.OSList {
+		var named struct {
+			Name string `json:"name"`
+		}
+		if err := json.Unmarshal(entry, &named); err != nil {
+			return at, fmt.Errorf("entry %d: %w", i, err)
+		}
+		if named.Name != name {
+			continue
+		}
+		if at >= 0 {
+			return at, fmt.Errorf("two entries are called %s: remove one", name)
+		}
+		at = i
+	}
+	return at, nil
 }
 
 // encode does without the escapes that HTML would want.
