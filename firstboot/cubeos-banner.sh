@@ -14,7 +14,7 @@ state() {
   fi
   case $(systemctl show --property ActiveState --value cubeos-init.service) in
     active) echo "$mode complete" ;;
-    activating) echo "$mode not yet complete" ;;
+    activating) echo "$mode not yet complete$(stage_now | sed 's/^/: stage /')" ;;
     *) echo "$mode NOT complete" ;;
   esac
 }
@@ -63,14 +63,12 @@ banner() {
   passwords
 }
 
-cable() { ip -4 -oneline address show dev eth0 scope global 2>/dev/null | awk '{ sub("/.*", "", $4); print $4; exit }'; }
-
 journalctl --sync
 text=$(banner)
 # agetty takes a backslash as the start of a name; of eth0's address it is one
 # whose value it looks up whenever it changes.
 if [[ ! -f $issue ]] || ! cmp -s - "$issue" <<<"${text//\\/\\\\}"$'\nCable     \\4{eth0}\n'; then
-  address=$(cable) || address=
+  address=$(cable_address) || address=
   printf '%s\n' "$text" "Cable     ${address:-no address}"
   install -d -m 0755 "${issue%/*}"
   write_file "$issue" 0644 <<<"${text//\\/\\\\}"$'\nCable     \\4{eth0}\n'

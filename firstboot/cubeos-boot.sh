@@ -108,6 +108,8 @@ proxy_hosts() {
 }
 
 log "$mode boot"
+trap 'note_stage "done"' EXIT
+note_stage waiting
 lock_services
 read_services
 stage credentials credentials

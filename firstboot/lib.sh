@@ -21,6 +21,7 @@ WLAN1_CONF=$ROOT/etc/wpa_supplicant/wpa_supplicant-wlan1.conf
 # The API makes it when the wizard was completed or skipped.
 SETUP_COMPLETE=$ROOT/cubeos/data/.setup_complete
 FIRST_BOOT_MARKER=$STATE_DIR/first-boot-complete
+STAGE_FILE=$RUN_DIR/stage
 
 # What a key or password looks like that was made here: no person's choice is shown.
 RANDOM_KEY='^[a-z2-9]{4}(-[a-z2-9]{4}){3}$'
@@ -47,10 +48,40 @@ fail() {
   FAILURES+=("$*")
 }
 
+# uptime_seconds: since the kernel has started, whatever the clock is set to.
+uptime_seconds() {
+  local seconds
+  read -r seconds _ <"$ROOT/proc/uptime"
+  printf '%s' "${seconds%.*}"
+}
+
+# note_stage NAME: what the boot is at, and since which second of uptime, for whoever
+# wants to know why it takes so long. It is done at its end, however that was.
+note_stage() {
+  if ! {
+    install -d -m 0755 "$RUN_DIR" \
+      && printf '%s %s\n' "$1" "$(uptime_seconds)" >"$STAGE_FILE.new" \
+      && mv -f "$STAGE_FILE.new" "$STAGE_FILE"
+  }; then
+    warn "${STAGE_FILE#"$ROOT"} can not be written"
+  fi
+}
+
+# stage_now: as in "swarm for 4 min"; fails when no boot is at anything.
+stage_now() {
+  local name since
+  read -r name since 2>/dev/null <"$STAGE_FILE" && [[ $name != "done" ]] || return 1
+  printf '%s for %s' "$name" "$(duration $(($(uptime_seconds) - since)))"
+}
+
+# duration SECONDS: for people.
+duration() { if (($1 < 120)); then printf '%s s' "$1"; else printf '%s min' $(($1 / 60)); fi; }
+
 # stage NAME COMMAND…: runs a step between two markers that say how long it took.
 stage() {
   local name=$1 began=$SECONDS before=${#FAILURES[@]}
   shift
+  note_stage "$name"
   log "stage $name: start"
   "$@"
   if ((${#FAILURES[@]} > before)); then
@@ -98,6 +129,9 @@ wait_for() {
     sleep "$CUBEOS_POLL"
   done
 }
+
+# cable_address: eth0's, or nothing.
+cable_address() { ip -4 -oneline address show dev eth0 scope global 2>/dev/null | awk '{ sub("/.*", "", $4); print $4; exit }'; }
 
 # write_file PATH MODE: standard input becomes the file, all of it or nothing.
 write_file() {

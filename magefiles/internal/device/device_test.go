@@ -102,6 +102,7 @@ func newFake(t *testing.T) *fake {
 	d.write("etc/cubeos-release", "CUBEOS_VERSION=1.2.3\nCUBEOS_PROFILE=lab\n")
 	d.mkdir(filepath.Join(d.root, "proc/sys/net/ipv6"))
 	d.write("proc/sys/net/ipv4/ip_forward", "1\n")
+	d.write("proc/uptime", "1000.25 2000.50\n")
 	d.mkdir(filepath.Join(d.root, "boot/firmware"))
 	shipped, err := json.Marshal(map[string]services.List{"services": list()})
 	if err != nil {

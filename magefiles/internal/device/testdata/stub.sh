@@ -126,6 +126,9 @@ stub_docker() {
       effect "service update $service"
       rm -f "$state/sick/${service%_*}"
       ;;
+    ps\ *) if exists ps; then cat "$state/ps"; fi ;;
+    logs\ *) cat "$state/logs-${!#}" ;;
+    images\ * | service\ ls | node\ ls | info\ *) ;;
     rm\ *)
       rm -f "$state/orphans/${!#}"
       effect "rm ${!#}"
@@ -342,6 +345,21 @@ stub_systemctl() {
       if (docker_api http://docker/_ping >/dev/null); then echo active; else echo failed; fi
       ;;
     'show --property=NRestarts') echo 0 ;;
+    'show --property=ActiveState,InactiveExitTimestampMonotonic') cat "$state/init-runs" ;;
+    'stop --no-block') effect "stop $3" ;;
+    'stop hostapd.service')
+      effect 'hostapd stop'
+      rm -f "$state/hostapd"
+      ;;
+    'restart cubeos-access-point.service')
+      effect 'access point again'
+      if [[ -e $CUBEOS_ROOT/sys/class/net/wlan0 ]]; then : >"$state/hostapd"; fi
+      ;;
+    'stop cubeos-init.service') effect 'stop cubeos-init' ;;
+    'restart docker.service')
+      effect 'systemctl restart docker'
+      rm -f "$state/docker-broken"
+      ;;
     'start --no-block')
       case $3 in
         docker.service) effect 'systemctl start docker' ;;
