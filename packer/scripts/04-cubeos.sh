@@ -99,8 +99,9 @@ install -d -m 0755 /etc/systemd/system-generators
 ln -sfn /dev/null /etc/systemd/system-generators/systemd-ssh-generator
 
 systemctl enable --quiet ssh.service systemd-timesyncd.service
+# cubeos-console@tty1.service is there instead; logind starts one on Alt+F2.
 if unit_exists getty@.service; then
-  systemctl enable --quiet getty@tty1.service
+  systemctl disable --quiet getty@tty1.service
 fi
 
 # For ONLINE_WIFI: a second radio joins the network of its configuration as soon
