@@ -111,7 +111,8 @@ type Forward struct {
 }
 
 // Argv is the command that runs the machine with its serial console on standard
-// output and its monitor on a socket in Dir. QEMU ends when the guest restarts.
+// input and output and its monitor on a socket in Dir. QEMU ends when the guest
+// restarts.
 func Argv(s Spec) []string {
 	argv := append(common(s), "-no-reboot", "-chardev", "stdio,id=console,signal=off")
 	argv = append(argv, serial(s, "chardev:console")...)

@@ -48,6 +48,7 @@ type Machine struct {
 	done      chan struct{}
 	exit      error
 	log       *os.File
+	keyboard  keyboard
 	guest     *guest
 	firmware  func(ctx context.Context, disk string) (Boot, error)
 	allowed   atomic.Int64 // boots that are expected
@@ -74,7 +75,11 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 	if err := os.RemoveAll(filepath.Join(spec.Dir, qmpSocket)); err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	m := &Machine{Spec: spec, latest: spec, done: make(chan struct{}), log: log, guest: newGuest(opts.Login), firmware: opts.Firmware}
+	keyboard, err := newKeyboard()
+	if err != nil {
+		return nil, errors.Join(err, log.Close())
+	}
+	m := &Machine{Spec: spec, latest: spec, done: make(chan struct{}), log: log, keyboard: keyboard, guest: newGuest(opts.Login), firmware: opts.Firmware}
 	if spec.Memory == "" {
 		m.allowed.Store(1)
 	}
@@ -108,7 +113,7 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 // anew, with what a Pi's firmware would then find on the card.
 func (m *Machine) emulate(ctx context.Context) error {
 	for spec := m.Latest(); ; {
-		err := process.Cmd{Argv: Argv(spec), Dir: spec.Dir, Stdout: m.Console}.Run(ctx)
+		err := process.Cmd{Argv: Argv(spec), Dir: spec.Dir, Stdin: m.keyboard.keys, Stdout: m.Console}.Run(ctx)
 		switch {
 		case m.leaving.Load():
 			return err
@@ -259,7 +264,7 @@ func (m *Machine) Close() error {
 		m.stop()
 		<-m.done
 		m.fail(errors.New("the machine is off"))
-		err = m.log.Close()
+		err = errors.Join(m.keyboard.close(), m.log.Close())
 	})
 	return err
 }

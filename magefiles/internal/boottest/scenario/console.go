@@ -43,6 +43,21 @@ func consoleIsSilent(name, expression string) boottest.Check {
 	}
 }
 
+// presses is a step: keys are pressed at the serial console, which then shows a line.
+func presses(name, keys, expression string) boottest.Check {
+	re := regexp.MustCompile(expression)
+	return boottest.Check{
+		Name: name, Asserts: "the serial console then shows " + expression, Bound: bootBound, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
+			shown := s.Console.Expect(re)
+			if err := s.Type(keys); err != nil {
+				return "", err
+			}
+			return shown.Wait(ctx)
+		},
+	}
+}
+
 // firstLine returns the first line of the console that matches, and how many
 // lines it has looked at.
 func firstLine(s *boottest.Subject, re *regexp.Regexp) (line string, lines int, err error) {

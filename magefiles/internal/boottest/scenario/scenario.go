@@ -34,6 +34,7 @@ func All(l services.List) ([]boottest.Scenario, error) {
 		setup(l),
 		credentials(l),
 		nameService(l),
+		recovery(),
 		base(l),
 		access(),
 		raspberryPi(),
