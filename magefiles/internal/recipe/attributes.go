@@ -56,44 +56,81 @@ func (l *loader) decode(b *hcl.Block, owner string, s spec, ctx *hcl.EvalContext
 			l.unsupported(attr.NameRange, fmt.Sprintf("%q of %s", name, owner), "")
 			continue
 		}
-		value := cty.UnknownVal(typ)
-		val, diags := attr.Expr.Value(ctx)
-		l.diags = append(l.diags, diags...)
-		if !diags.HasErrors() {
-			if converted, err := convert.Convert(val, typ); err == nil {
-				value = converted
-				if value.IsNull() && slices.Contains(s.required, name) {
-					l.problem(attr.Expr.Range(), "Missing required argument", "The argument %q is required, but it is null.", name)
-				}
-			} else {
-				l.problem(attr.Expr.Range(), "Incorrect attribute value type", "Inappropriate value for attribute %q: %s.", name, err)
-			}
-		}
-		a.values[name] = attribute{value: value, expr: attr.Expr}
-		if name != "execute_command" {
-			l.checkStrings(name, a.values[name])
-		}
+		a.values[name] = attribute{value: l.evaluate(name, attr.Expr, typ, slices.Contains(s.required, name), ctx), expr: attr.Expr}
 	}
 	return a, content.Blocks
 }
 
-// checkStrings refuses null in a list, and "{{" anywhere: Packer evaluates that
-// as a Go template in every string it gives to a plugin.
-func (l *loader) checkStrings(name string, a attribute) {
-	if !a.value.IsWhollyKnown() {
-		return
+// evaluate returns the value of an attribute, or one that is not known once a
+// problem with it is reported.
+func (l *loader) evaluate(name string, expr hcl.Expression, typ cty.Type, required bool, ctx *hcl.EvalContext) cty.Value {
+	unknown := cty.UnknownVal(typ)
+	val, diags := expr.Value(ctx)
+	if l.diags = append(l.diags, diags...); diags.HasErrors() {
+		return unknown
 	}
-	_ = cty.Walk(a.value, func(path cty.Path, v cty.Value) (bool, error) {
+	if val.IsNull() && required {
+		l.problem(expr.Range(), "Missing required argument", "The argument %q is required, but it is null.", name)
+		return unknown
+	}
+	if val.IsNull() {
+		l.problem(expr.Range(), "Incorrect attribute value type", "The argument %q is null: leave it out, or give it a value.", name)
+		return unknown
+	}
+	value, err := convert.Convert(val, typ)
+	if err != nil {
+		l.problem(expr.Range(), "Incorrect attribute value type", "Inappropriate value for attribute %q: %s.", name, err)
+		return unknown
+	}
+	if !value.IsWhollyKnown() {
+		// What it refers to is reported already; this is for what may have slipped
+		// through, since nothing may be left out in silence.
+		if !l.diags.HasErrors() {
+			l.problem(expr.Range(), "Unknown value", "The value of %q can not be found out.", name)
+		}
+		return unknown
+	}
+	if !l.checkStrings(name, expr, value) {
+		return unknown
+	}
+	return value
+}
+
+// checkStrings reports whether the value can be used: it refuses null in a list
+// and NUL bytes, which end a string wherever it is handed on, and "{{": Packer
+// evaluates that as a Go template in every string it gives to a plugin.
+func (l *loader) checkStrings(name string, expr hcl.Expression, value cty.Value) bool {
+	usable := true
+	_ = cty.Walk(value, func(_ cty.Path, v cty.Value) (bool, error) {
 		switch {
-		case v.IsNull() && len(path) > 0:
-			l.problem(a.expr.Range(), "Incorrect attribute value type", "Inappropriate value for attribute %q: an element is null.", name)
-		case !v.IsNull() && v.Type() == cty.String && strings.Contains(v.AsString(), "{{"):
-			l.problem(a.expr.Range(), "Not supported", "Packer evaluates \"{{\" in %q as a Go template. Only execute_command may hold one here.", name)
+		case v.IsNull():
+			l.problem(expr.Range(), "Incorrect attribute value type", "Inappropriate value for attribute %q: an element is null.", name)
+			usable = false
+		case hasNUL(v):
+			l.problem(expr.Range(), "Incorrect attribute value", "Inappropriate value for attribute %q: it has a NUL byte.", name)
+			usable = false
+		case name != "execute_command" && v.Type() == cty.String && strings.Contains(v.AsString(), "{{"):
+			l.problem(expr.Range(), "Not supported", "Packer evaluates \"{{\" in %q as a Go template. Only execute_command may hold one here.", name)
 		default:
 			return true, nil
 		}
 		return false, nil
 	})
+	return usable
+}
+
+// hasNUL says whether v is a string with a NUL byte in it.
+func hasNUL(v cty.Value) bool {
+	return v.Type() == cty.String && v.IsKnown() && !v.IsNull() && strings.Contains(v.AsString(), "\x00")
+}
+
+// holdsNUL says whether v is or holds such a string.
+func holdsNUL(v cty.Value) (found bool) {
+	_ = cty.Walk(v, func(_ cty.Path, v cty.Value) (bool, error) {
+		found = found || hasNUL(v)
+		return !found, nil
+	})
+	return found
 }
 
 // at is where the attribute is, or its block where there is none.
@@ -145,7 +182,8 @@ func (a attributes) has(name string) bool {
 	return ok && attr.value.IsWhollyKnown() && !attr.value.IsNull()
 }
 
-// unknown says whether the attribute is set, but to nobody knows what.
+// unknown says whether the attribute is set, but to nobody knows what: that is
+// reported already.
 func (a attributes) unknown(name string) bool {
 	attr, ok := a.values[name]
 	return ok && !attr.value.IsWhollyKnown()

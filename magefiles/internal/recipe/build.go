@@ -147,22 +147,11 @@ func fileSpec() spec {
 func (l *loader) decodeShell(b *hcl.Block, source *Source, ctx *hcl.EvalContext) (Provisioner, attributes) {
 	a, _ := l.decode(b, "a shell provisioner", shellSpec(), ctx)
 	p := Provisioner{Type: Shell, Name: a.str("name"), Inline: a.list("inline"), ExecuteCommand: a.str("execute_command"), Range: b.DefRange}
-	given := 0
-	for _, name := range []string{"script", "scripts", "inline"} {
-		if _, ok := a.values[name]; ok {
-			given++
-		}
-	}
-	if given != 1 {
-		l.problem(b.DefRange, "Invalid shell provisioner", "Set one of \"script\", \"scripts\" and \"inline\"; %d of them are.", given)
-	}
 	scripts := a.list("scripts")
 	if s := a.str("script"); s != "" {
 		scripts = append(scripts, s)
 	}
-	if given == 1 && len(scripts)+len(p.Inline) == 0 && !a.unknown("script") && !a.unknown("scripts") && !a.unknown("inline") {
-		l.problem(b.DefRange, "Invalid shell provisioner", "It has nothing to run.")
-	}
+	l.checkRuns(a, scripts, p.Inline)
 	for _, s := range scripts {
 		p.Scripts = append(p.Scripts, l.abs(s))
 	}
@@ -180,6 +169,27 @@ func (l *loader) decodeShell(b *hcl.Block, source *Source, ctx *hcl.EvalContext)
 		l.problem(a.at("execute_command"), "Not supported", "%s", bad)
 	}
 	return p, a
+}
+
+// checkRuns wants something to run, given in one way.
+func (l *loader) checkRuns(a attributes, scripts, inline []string) {
+	const summary = "Invalid shell provisioner"
+	var given []string
+	for _, name := range []string{"script", "scripts", "inline"} {
+		if _, ok := a.values[name]; ok {
+			given = append(given, name)
+		}
+	}
+	switch {
+	case len(given) != 1:
+		l.problem(a.block, summary, "Set one of \"script\", \"scripts\" and \"inline\"; %d of them are.", len(given))
+	case a.unknown(given[0]):
+	case len(scripts)+len(inline) == 0:
+		l.problem(a.at(given[0]), summary, "It has nothing to run: %q is empty.", given[0])
+	}
+	if i := slices.Index(scripts, ""); i >= 0 {
+		l.problem(a.atElement("scripts", i), summary, "The name of a script is empty.")
+	}
 }
 
 // mergeEnv sorts by key and lets a later value win, as Packer does.
@@ -209,6 +219,24 @@ func (l *loader) checkEnv(at hcl.Range, kv string) {
 	}
 }
 
+// checkCopies wants something to copy, by name.
+func (l *loader) checkCopies(a attributes, sources []string) {
+	const summary = "Invalid file provisioner"
+	_, one := a.values["source"]
+	_, many := a.values["sources"]
+	switch {
+	case a.unknown("source") || a.unknown("sources"):
+	case !one && !many:
+		l.problem(a.block, summary, "It has no \"source\" or \"sources\".")
+	case many && slices.Contains(sources, ""):
+		l.problem(a.at("sources"), summary, "The name of a source is empty.")
+	case len(sources) == 0 && many:
+		l.problem(a.at("sources"), summary, "It has nothing to copy: \"sources\" is empty.")
+	case len(sources) == 0:
+		l.problem(a.at("source"), summary, "It has nothing to copy: \"source\" is empty.")
+	}
+}
+
 var destinationName = regexp.MustCompile(`^/[A-Za-z0-9._/+@:-]*$`)
 
 func (l *loader) decodeFile(b *hcl.Block, ctx *hcl.EvalContext) (Provisioner, attributes) {
@@ -218,9 +246,7 @@ func (l *loader) decodeFile(b *hcl.Block, ctx *hcl.EvalContext) (Provisioner, at
 	if s := a.str("source"); s != "" {
 		sources = append(sources, s)
 	}
-	if len(sources) == 0 && !a.unknown("source") && !a.unknown("sources") {
-		l.problem(b.DefRange, "Invalid file provisioner", "It has no \"source\" or \"sources\".")
-	}
+	l.checkCopies(a, sources)
 	for _, s := range sources {
 		if strings.ContainsAny(s, "'") || expandedByShell(s) != "" {
 			l.problem(a.at("source"), "Invalid file provisioner", "Packer can not copy from a path with quotes, $ or control characters: %q.", s)

@@ -80,6 +80,10 @@ func (l *loader) evaluateLocal(name string) {
 	defer func() { loc.state = done }()
 	for _, t := range loc.expr.Variables() {
 		root, dep := reference(t)
+		if root == "local" && dep == "" {
+			l.problem(t.SourceRange(), "Circular local value", "The local value %q refers to all local values, and so to itself. Name those that it needs, as in local.x.", name)
+			return
+		}
 		if root != "local" || l.locals[dep] == nil {
 			continue
 		}

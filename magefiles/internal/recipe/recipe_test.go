@@ -306,3 +306,19 @@ func TestPublishing(t *testing.T) {
 		}
 	}
 }
+
+func TestLocalValuesByEveryName(t *testing.T) {
+	r, err := Load(Options{Root: "testdata/good", TemplateFile: "packer/named.pkr.hcl"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{r.Provisioners[0].Scripts, r.Provisioners[0].Env, r.Provisioners[1].Scripts}
+	want := []any{
+		[]string{"/p/scripts/a.sh"},
+		[]string{"ALL=a,b,c,deep,z", "B=/p", "PACKER_BUILDER_TYPE=arm", "PACKER_BUILD_NAME=named", "Z=/p"},
+		[]string{"/p/scripts/c.sh"},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}

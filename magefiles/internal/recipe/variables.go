@@ -105,7 +105,9 @@ func (l *loader) declareValidation(v *variable, b *hcl.Block) {
 	}
 	itself := 0
 	for _, t := range val.condition.Variables() {
-		if root, name := reference(t); root != "var" || name != v.name {
+		root, name := reference(t)
+		_, dotted := t[min(1, len(t)-1)].(hcl.TraverseAttr) // Packer takes var["x"] for no reference in here
+		if root != "var" || name != v.name || !dotted {
 			l.problem(t.SourceRange(), "Invalid reference in variable validation",
 				"The condition may only refer to the variable itself, as var.%s.", v.name)
 			return
@@ -199,6 +201,10 @@ func (l *loader) validateVariables() {
 		if !v.value.IsWhollyKnown() {
 			continue
 		}
+		if holdsNUL(v.value) {
+			l.problem(v.from, "Invalid value for variable", "The value of the variable %q has a NUL byte.", name)
+			continue
+		}
 		for _, val := range v.validations {
 			l.validate(v, val)
 		}
@@ -228,11 +234,17 @@ func (l *loader) variableNames() string {
 	return strings.Join(slices.Sorted(maps.Keys(l.variables)), ", ")
 }
 
-// reference takes var.x apart; name is "" where a traversal is not of that form.
+// reference takes var.x or var["x"] apart; name is "" where a traversal refers
+// to all there is.
 func reference(t hcl.Traversal) (root, name string) {
 	if len(t) > 1 {
-		if attr, ok := t[1].(hcl.TraverseAttr); ok {
-			name = attr.Name
+		switch step := t[1].(type) {
+		case hcl.TraverseAttr:
+			name = step.Name
+		case hcl.TraverseIndex:
+			if step.Key.Type() == cty.String {
+				name = step.Key.AsString()
+			}
 		}
 	}
 	return t.RootName(), name

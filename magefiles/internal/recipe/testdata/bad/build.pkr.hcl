@@ -60,8 +60,8 @@ build {
     script = "a.sh"
     inline = ["true"]
   }
-  provisioner "shell" { # want: It has nothing to run
-    scripts = []
+  provisioner "shell" {
+    scripts = [] # want: It has nothing to run
   }
   provisioner "shell" {
     inline       = ["docker ps --format '{{.Names}}'"] # want: Packer evaluates "{{" in "inline" as a Go template

@@ -51,6 +51,10 @@ variable "two" {
     error_message = "Must be less."
   }
   validation {
+    condition     = var["two"] < 3 # want: may only refer to the variable itself, as var.two
+    error_message = "Must be less."
+  }
+  validation {
     condition     = 1 < 2 # want: has to refer to var.two
     error_message = "Must be less."
   }
