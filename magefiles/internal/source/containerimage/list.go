@@ -51,18 +51,46 @@ func NewEntry(service, reference string) (Entry, error) {
 	return e, errors.Join(append(problems, err)...)
 }
 
+// A reference as the registry's own interface takes it: HOST or HOST:PORT, the
+// words of a path, a tag (github.com/distribution/reference, regexp.go).
+var validReference = regexp.MustCompile(`^([a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?(\.[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[0-9a-fA-F:]+\])(:[0-9]+)?` +
+	`(/[a-z0-9]+((\.|_|__|-+)[a-z0-9]+)*)+:[\w][\w.-]{0,127}$`)
+
 func parseReference(reference string) (name.Tag, error) {
 	if strings.Contains(reference, "@") {
 		return name.Tag{}, fmt.Errorf("%s: digests are kept in images.lock, give a tag only", reference)
 	}
 	tag, err := name.NewTag(reference, name.StrictValidation)
+	if err == nil && !validReference.MatchString(reference) {
+		err = errors.New("it has more than a host, the words of a path and a tag")
+	}
 	switch {
 	case err != nil:
-		return tag, fmt.Errorf("%q is no full image reference (REGISTRY/PATH:TAG): %w", reference, err)
+		return tag, fmt.Errorf("%q is no full image reference (REGISTRY/PATH:TAG): %w%s", reference, err, meant(reference))
 	case tag.TagStr() == name.DefaultTag:
 		return tag, fmt.Errorf("%s: the tag latest is another image every day, give a version", reference)
 	}
 	return tag, checkTransport(tag.Registry)
+}
+
+// transports begin a reference for programs that read images from more than
+// registries, and an address for a browser.
+var transports = regexp.MustCompile(`^([a-z-]+:)?/+`)
+
+// meant names the reference that one with a transport, or with a slash too many,
+// must have meant.
+func meant(reference string) string {
+	var words []string
+	for word := range strings.SplitSeq(transports.ReplaceAllString(reference, ""), "/") {
+		if word != "" && word != "." {
+			words = append(words, word)
+		}
+	}
+	right := strings.ReplaceAll(strings.Join(words, "/"), "/:", ":")
+	if right == reference || !validReference.MatchString(right) {
+		return ""
+	}
+	return ". Write " + right
 }
 
 // ReadList reads images.txt: a line `NAME REFERENCE` an image, # comments.
