@@ -17,6 +17,7 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 	o := containerimage.Options{
 		ListFile: imagesList(b.Root),
 		Services: b.Services.Names(),
+		Devices:  b.values.devices,
 		Dir:      filepath.Join(b.Root, b.values.containerImages),
 		CacheDir: b.downloads.Blobs(),
 		Mirror:   b.Mirror,

@@ -72,6 +72,7 @@ type values struct {
 	initFormat      string
 	headroom        int64 // bytes
 	publishable     bool
+	devices         []string // Imager's tags of those that the image is for
 }
 
 // Open loads and checks everything that can be known before any slow work and
@@ -184,6 +185,7 @@ func (b *Build) load() error {
 		publishable:     v.Bool("publishable"),
 		standIns:        v.String("container_source") == "stand-ins",
 		initFormat:      v.String("imager_init_format"),
+		devices:         v.Strings("imager_devices"),
 	}
 	b.Names = b.values.names.In(b.Dir)
 	b.Services, err = profileServices(b.Root, r, b.values.standIns)

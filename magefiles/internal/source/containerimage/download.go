@@ -32,7 +32,12 @@ type Options struct {
 	Update   bool   // resolve the tags again, whatever the lock file says
 	Reporter *progress.Reporter
 
+	// Devices are those that the images have to run on, by Imager's tags; nil:
+	// all that there are.
+	Devices []string
+
 	retryDelay time.Duration
+	sleep      func(context.Context, time.Duration) error
 }
 
 // Image is an image that was saved.
@@ -64,6 +69,7 @@ type store struct {
 	blobs    blobs
 	records  records
 	reporter *progress.Reporter
+	arm      armVersion // of the devices
 }
 
 // Download saves the linux/arm64 image of every reference in the list as
@@ -88,6 +94,10 @@ func Download(ctx context.Context, o Options) (Result, error) {
 		blobs:    blobs{filepath.Join(o.CacheDir, "blobs")},
 		records:  records{filepath.Join(o.CacheDir, "archives")},
 		reporter: o.Reporter,
+		arm:      versionOf(o.Devices),
+	}
+	if o.sleep != nil {
+		s.source.sleep = o.sleep
 	}
 	defer s.source.close()
 	if err := s.blobs.sweep(); err != nil {
@@ -129,7 +139,7 @@ func (s *store) resolveAll(ctx context.Context, o Options, entries []Entry, pinn
 				return nil, fmt.Errorf("resolving %s: %w", e.Reference, context.Cause(ctx))
 			}
 			if err != nil {
-				problems = append(problems, explain(e, from, err))
+				problems = append(problems, s.explain(e, from, err))
 				continue
 			}
 			digest = h.String()
@@ -160,11 +170,14 @@ func (s *store) save(ctx context.Context, o Options, l Locked) (Image, error) {
 	}
 	img, err := s.open(ctx, from.Repository, digest)
 	if err != nil {
-		return saved, explain(l.Entry, from, err)
+		return saved, s.explain(l.Entry, from, err)
 	}
 	started := time.Now()
 	if err := s.fetchLayers(ctx, from.Repository, img, "pulling "+l.Name); err != nil {
-		return saved, explain(l.Entry, from, err)
+		return saved, s.explain(l.Entry, from, err)
+	}
+	if err := img.checkLayers(ctx); err != nil {
+		return saved, s.explain(l.Entry, from, err)
 	}
 	if err := remove(filepath.Join(o.Dir, SumsFile)); err != nil {
 		return saved, err

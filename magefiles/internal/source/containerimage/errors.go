@@ -2,6 +2,7 @@ package containerimage
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,25 +25,39 @@ func isLocal(err error) bool {
 
 // explain says which image err is about and, where the cause is known, what to
 // do about it.
-func explain(e Entry, from name.Tag, err error) error {
+func (s *store) explain(e Entry, from name.Tag, err error) error {
 	what := fmt.Sprintf("pulling %s (%s)", e.Name, e.Reference)
 	host := from.RegistryStr()
 	if host != e.tag.RegistryStr() {
 		what = fmt.Sprintf("pulling %s (%s, from mirror %s)", e.Name, e.Reference, host)
 	}
-	return fmt.Errorf("%s: %w%s", what, err, hint(host, err))
+	return fmt.Errorf("%s: %w%s", what, err, hint(host, err, s.source.keychain.problem(host)))
 }
 
-func hint(host string, err error) string {
+// shown is a registry's name as people know it.
+func shown(host string) string {
+	if host == name.DefaultRegistry {
+		return "docker.io"
+	}
+	return host
+}
+
+// hint is what to do about err. noCredentials is why there are none for the
+// registry, if that is so.
+func hint(host string, err, noCredentials error) string {
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return ""
 	}
-	if host == name.DefaultRegistry {
-		host = "docker.io"
+	host = shown(host)
+	if isForeign(err) {
+		return fmt.Sprintf("\nThat is no registry's answer: a page to log in to this network or a proxy may stand before %s, or it is another server. Open any web page in a browser, or correct the registry's name in images.txt", host)
 	}
 	if terr := new(transport.Error); errors.As(err, &terr) {
 		switch terr.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
+			if noCredentials != nil {
+				return fmt.Sprintf("\n%s does not let us have it without credentials, and Docker's can not be read (%v): check the name in images.txt, and if the image is private log in with `docker login %s`, or correct credsStore and credHelpers in Docker's config.json", host, noCredentials, host)
+			}
 			return fmt.Sprintf("\n%s does not let us have it: check the name in images.txt, and if the image is private log in with `docker login %s`", host, host)
 		case http.StatusNotFound:
 			return fmt.Sprintf("\n%s has no such image: correct the reference in images.txt, or if only the digest is gone, %s", host, updateHint)
@@ -59,4 +74,13 @@ func hint(host string, err error) string {
 		return fmt.Sprintf("\n%s can not be reached: check the network and proxy settings, or pull through a mirror", host)
 	}
 	return ""
+}
+
+// isForeign reports whether something else than a registry, or than the server
+// that gives out its tokens, has answered.
+func isForeign(err error) bool {
+	no, syntax := new(noRegistryError), new(json.SyntaxError)
+	terr := new(transport.Error)
+	return errors.As(err, &no) || errors.As(err, &syntax) ||
+		errors.As(err, &terr) && terr.StatusCode == http.StatusNetworkAuthenticationRequired
 }

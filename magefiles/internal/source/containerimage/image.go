@@ -2,6 +2,8 @@ package containerimage
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -15,50 +17,32 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/types"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/ctxio"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 const parallelBlobs = 3
 
-func platform() v1.Platform { return v1.Platform{OS: "linux", Architecture: "arm64"} }
-
-// resolve returns the digest of the linux/arm64 manifest that ref names.
+// resolve returns the digest of the manifest that ref names for the devices.
 func (s *store) resolve(ctx context.Context, ref name.Tag) (v1.Hash, error) {
-	desc, err := s.source.manifest(ctx, ref)
+	doc, err := s.source.manifest(ctx, ref)
 	if err != nil {
 		return v1.Hash{}, err
 	}
-	if !desc.MediaType.IsIndex() {
+	if !doc.isIndex() {
 		// A single manifest says no platform, its configuration does.
-		_, err := s.open(ctx, ref.Repository, desc.Digest)
-		return desc.Digest, err
+		_, err := s.open(ctx, ref.Repository, doc.digest)
+		return doc.digest, err
 	}
-	index, err := v1.ParseIndexManifest(strings.NewReader(string(desc.Manifest)))
-	if err != nil {
-		return v1.Hash{}, fmt.Errorf("reading its index: %w", err)
+	var among selection
+	if err := s.choose(ctx, ref.Repository, doc, 1, &among); err != nil {
+		return v1.Hash{}, err
 	}
-	var offered []string
-	for _, m := range index.Manifests {
-		switch {
-		case m.Platform == nil || m.Platform.Architecture == "unknown": // an attestation
-		case m.Platform.Satisfies(platform()) && m.MediaType.IsImage():
-			return m.Digest, nil
-		default:
-			offered = append(offered, m.Platform.String())
-		}
+	if among.best == (candidate{}) {
+		slices.Sort(among.offered)
+		return v1.Hash{}, &platformError{s.arm, slices.Compact(among.offered)}
 	}
-	slices.Sort(offered)
-	return v1.Hash{}, &platformError{offered}
-}
-
-type platformError struct{ offered []string }
-
-func (e *platformError) Error() string {
-	offered := strings.Join(e.offered, ", ")
-	if offered == "" {
-		offered = "no platform"
-	}
-	return "it is not made for linux/arm64, only for " + offered + ": choose a tag that is"
+	return among.best.digest, nil
 }
 
 // image is one that is read from the blob cache; its layers may have to be
@@ -68,17 +52,19 @@ type image struct {
 	raw      []byte
 	manifest *v1.Manifest
 	config   []byte
+	diffIDs  []v1.Hash  // of the layers as they are unpacked, as the configuration tells
+	arm      armVersion // that it is made for
 }
 
 // open returns the image of a manifest digest with manifest and configuration
-// in the cache, and makes sure that it is one for linux/arm64.
+// in the cache, and makes sure that it is one for the devices.
 func (s *store) open(ctx context.Context, repo name.Repository, digest v1.Hash) (*image, error) {
-	raw, err := s.document(ctx, digest, func(w io.Writer) error {
-		desc, err := s.source.manifest(ctx, repo.Digest(digest.String()))
+	raw, err := s.manifest(ctx, digest, func(w io.Writer) error {
+		doc, err := s.source.manifest(ctx, repo.Digest(digest.String()))
 		if err != nil {
 			return err
 		}
-		_, err = w.Write(desc.Manifest)
+		_, err = w.Write(doc.raw)
 		return err
 	})
 	if err != nil {
@@ -88,8 +74,8 @@ func (s *store) open(ctx context.Context, repo name.Repository, digest v1.Hash) 
 	if err != nil {
 		return nil, fmt.Errorf("reading manifest %s: %w", digest, err)
 	}
-	if manifest.Config.Digest == (v1.Hash{}) {
-		return nil, fmt.Errorf("%s is no image manifest (%s): %s", digest, manifest.MediaType, updateHint)
+	if manifest.Config.Digest == (v1.Hash{}) || !manifest.Config.MediaType.IsConfig() {
+		return nil, fmt.Errorf("%s (%s): %w: %s", digest, manifest.MediaType, errNoImage, updateHint)
 	}
 	if err := s.fetch(ctx, repo, manifest.Config.Digest, nil); err != nil {
 		return nil, fmt.Errorf("fetching its configuration: %w", err)
@@ -102,15 +88,22 @@ func (s *store) open(ctx context.Context, repo name.Repository, digest v1.Hash) 
 	if err != nil {
 		return nil, fmt.Errorf("reading its configuration: %w", err)
 	}
-	if file.OS != "linux" || file.Architecture != "arm64" {
-		return nil, &platformError{[]string{file.OS + "/" + file.Architecture}}
+	platform := v1.Platform{OS: file.OS, Architecture: file.Architecture, Variant: file.Variant}
+	arm, ok := s.suits(platform)
+	if !ok {
+		return nil, &platformError{s.arm, []string{platform.String()}}
 	}
-	return &image{blobs: s.blobs, raw: raw, manifest: manifest, config: config}, nil
+	if layers, ids := len(manifest.Layers), len(file.RootFS.DiffIDs); layers != ids {
+		return nil, fmt.Errorf("it is broken: its manifest %s has %d layers, its configuration tells of %d: choose another tag", digest, layers, ids)
+	}
+	return &image{blobs: s.blobs, raw: raw, manifest: manifest, config: config, diffIDs: file.RootFS.DiffIDs, arm: arm}, nil
 }
 
-// document returns the content of a small blob, written by write if it is not
-// in the cache.
-func (s *store) document(ctx context.Context, h v1.Hash, write func(io.Writer) error) ([]byte, error) {
+var errNoImage = errors.New("no image manifest")
+
+// manifest returns the content of a manifest, written by write if it is not in
+// the cache.
+func (s *store) manifest(ctx context.Context, h v1.Hash, write func(io.Writer) error) ([]byte, error) {
 	if ok, err := s.blobs.have(h); err != nil {
 		return nil, err
 	} else if !ok {
@@ -170,6 +163,35 @@ func (s *store) fetchLayers(ctx context.Context, repo name.Repository, img *imag
 	g.SetLimit(parallelBlobs)
 	for _, h := range missing {
 		g.Go(func() error { return s.fetch(ctx, repo, h, task) })
+	}
+	return g.Wait()
+}
+
+// checkLayers unpacks every layer and compares it with what the configuration
+// says of it, as `docker load` does: there it would fail only on the device.
+func (i *image) checkLayers(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.SetLimit(parallelBlobs)
+	for n, l := range i.manifest.Layers {
+		g.Go(func() error {
+			unpacked, err := partial.CompressedToLayer(&layer{path: i.blobs.path(l.Digest), desc: l})
+			if err != nil {
+				return err
+			}
+			content, err := unpacked.Uncompressed()
+			if err != nil {
+				return fmt.Errorf("unpacking layer %s: %w", l.Digest, err)
+			}
+			defer content.Close()
+			sum := sha256.New()
+			if _, err := io.Copy(ctxio.Writer(ctx, sum), content); err != nil {
+				return fmt.Errorf("unpacking layer %s: %w", l.Digest, err)
+			}
+			if got, want := hex.EncodeToString(sum.Sum(nil)), i.diffIDs[n]; got != want.Hex {
+				return fmt.Errorf("it is broken: layer %d, %s, holds sha256:%s, but its configuration tells of %s: choose another tag", n+1, l.Digest, got, want)
+			}
+			return nil
+		})
 	}
 	return g.Wait()
 }

@@ -109,7 +109,7 @@ func InputsDigest(o Options) (string, error) {
 		source = o.Mirror
 	}
 	h := sha256.New()
-	fmt.Fprintf(h, "container images %d\nmirror %q\n", archiveFormat, source)
+	fmt.Fprintf(h, "container images %d\nmirror %q\nfor %s\n", archiveFormat, source, versionOf(o.Devices))
 	for i, e := range r.entries {
 		fmt.Fprintf(h, "%q %q %q\n", e.Name, e.Reference, digests[i])
 	}

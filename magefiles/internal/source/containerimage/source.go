@@ -8,24 +8,20 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
-	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
-const (
-	attempts   = 4
-	firstDelay = time.Second // before the second attempt; then three times as long each
-	stallAfter = time.Minute
-)
+const stallAfter = time.Minute
 
 // source is what is needed of a registry: manifests and blobs, each tried again
 // when the network fails.
 type source struct {
 	transport *http.Transport
+	keychain  *keychain
 	delay     time.Duration
+	sleep     func(context.Context, time.Duration) error
 	stall     time.Duration
 	logf      func(format string, args ...any)
 }
@@ -33,7 +29,7 @@ type source struct {
 func newSource(delay time.Duration, logf func(string, ...any)) *source {
 	t := remote.DefaultTransport.(*http.Transport).Clone()
 	t.ResponseHeaderTimeout = stallAfter
-	return &source{transport: t, delay: delay, stall: stallAfter, logf: logf}
+	return &source{transport: t, keychain: newKeychain(logf), delay: delay, sleep: sleep, stall: stallAfter, logf: logf}
 }
 
 func (r *source) close() { r.transport.CloseIdleConnections() }
@@ -42,8 +38,8 @@ func (r *source) close() { r.transport.CloseIdleConnections() }
 // needs another.
 func (r *source) puller() (*remote.Puller, error) {
 	return remote.NewPuller(
-		remote.WithTransport(r.transport),
-		remote.WithAuthFromKeychain(authn.DefaultKeychain),
+		remote.WithTransport(listener{r.transport}),
+		remote.WithAuthFromKeychain(r.keychain),
 		remote.WithUserAgent("cubeos-releases"),
 		// Its own retries sleep without a look at the context.
 		remote.WithRetryBackoff(remote.Backoff{Steps: 1}),
@@ -51,22 +47,26 @@ func (r *source) puller() (*remote.Puller, error) {
 }
 
 // manifest returns what a tag or digest names.
-func (r *source) manifest(ctx context.Context, ref name.Reference) (*remote.Descriptor, error) {
-	var desc *remote.Descriptor
-	err := r.retry(ctx, func() error {
+func (r *source) manifest(ctx context.Context, ref name.Reference) (document, error) {
+	var doc document
+	err := r.retry(ctx, func(ctx context.Context) error {
 		p, err := r.puller()
 		if err != nil {
 			return err
 		}
-		desc, err = p.Get(ctx, ref)
+		answer, err := p.Get(ctx, ref)
+		if err != nil {
+			return err
+		}
+		doc, err = readDocument(answer)
 		return err
 	})
-	return desc, err
+	return doc, err
 }
 
 // blob writes one blob to w, which has to start again for each attempt.
 func (r *source) blob(ctx context.Context, repo name.Repository, h v1.Hash, add func(write func(io.Writer) error) error) error {
-	return r.retry(ctx, func() error {
+	return r.retry(ctx, func(ctx context.Context) error {
 		return add(func(w io.Writer) error {
 			ctx, cancel := context.WithCancelCause(ctx)
 			defer cancel(nil)
@@ -104,32 +104,3 @@ var errStalled = errors.New("the transfer stalled")
 type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
-
-func (r *source) retry(ctx context.Context, try func() error) error {
-	delay := r.delay
-	for n := 1; ; n++ {
-		err := try()
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		if err == nil || n == attempts || isFinal(err) {
-			return err
-		}
-		r.logf("trying again in %s: %v", delay, err)
-		select {
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		case <-time.After(delay):
-		}
-		delay *= 3
-	}
-}
-
-// isFinal reports whether trying again is of no use: the registry answered,
-// and meant it, or the disk of this machine is at fault.
-func isFinal(err error) bool {
-	if terr := new(transport.Error); errors.As(err, &terr) {
-		return !terr.Temporary() && terr.StatusCode < 500 && terr.StatusCode != http.StatusTooManyRequests
-	}
-	return isLocal(err)
-}
