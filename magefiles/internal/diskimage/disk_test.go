@@ -79,7 +79,7 @@ func TestUsageCountsLinksOnce(t *testing.T) {
 
 func TestParseExt4LeavesStatesOut(t *testing.T) {
 	got := parseExt4(map[string]string{
-		"Filesystem UUID": "u", "Filesystem volume name": "<none>", "Inode size": "256", "Directory Hash Seed": "h",
+		"Filesystem UUID": "u", "Inode size": "256", "Directory Hash Seed": "h",
 		"Filesystem features": "has_journal ext_attr needs_recovery extent orphan_present",
 	})
 	want := Ext4{UUID: "u", InodeSize: "256", HashSeed: "h", Features: []string{"has_journal", "ext_attr", "extent"}}

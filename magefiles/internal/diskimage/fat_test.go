@@ -35,3 +35,17 @@ func TestFillBootArgvs(t *testing.T) {
 		t.Error("a time that is none was taken")
 	}
 }
+
+// The characters are those that mkfs.vfat names in its message.
+func TestCheckLabel(t *testing.T) {
+	for _, good := range []string{"", "bootfs", "MY BOOT", "P&I (1)", "A'B`C$~!@#%", "ELEVENCHARS"} {
+		if err := (FAT{Label: good}).CheckLabel(); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, bad := range []string{" A", "A.B", "A/B", `A\B`, "A*", "A?", "A:B", "A+B", "A[1]", `"A"`, "A\x01", "B\xd6OT", "Böot", "TWELVE CHARS"} {
+		if err := (FAT{Label: bad}).CheckLabel(); err == nil || !strings.Contains(err.Error(), "fatlabel") {
+			t.Errorf("%q: got %v", bad, err)
+		}
+	}
+}

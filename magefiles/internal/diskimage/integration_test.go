@@ -104,6 +104,37 @@ echo kernel >"$2/a name that is long and has spaces.IMG"; echo dtbo >"$2/overlay
 	}
 }
 
+func TestLabelsAreKeptByteForByte(t *testing.T) {
+	ctx, tmp := t.Context(), t.TempDir()
+	src := dirs{filepath.Join(tmp, "root"), filepath.Join(tmp, "boot")}
+	must(t, os.Mkdir(src.root, 0o755))
+	must(t, os.Mkdir(src.boot, 0o755))
+	t.Setenv("LC_ALL", "tr_TR.UTF-8")
+	for boot, root := range map[string]string{
+		"MY BOOT": "MY ROOT", "P&I (1)": `ro"o't $X\ (1)`, "ibm i'~`!@#$": "Kök ", "": "", "NONE": "<none>",
+	} {
+		layout := testLayout()
+		layout.Boot.Label, layout.Root.Label = boot[:min(len(boot), 11)], root
+		img := filepath.Join(tmp, "x.img")
+		must(t, Pack(ctx, layout, src, img))
+		table, err := Read(ctx, img)
+		must(t, err)
+		bootPart, rootPart, err := table.RaspberryPi()
+		must(t, err)
+		fat, err := ReadFAT(ctx, img, bootPart)
+		must(t, err)
+		ext4, err := ReadExt4(ctx, img, rootPart)
+		must(t, err)
+		if fat != layout.Boot || ext4.Label != root || fat.CheckLabel() != nil {
+			t.Errorf("packed %q and %q, read %q and %q, %v", layout.Boot.Label, root, fat.Label, ext4.Label, fat.CheckLabel())
+		}
+		again := filepath.Join(tmp, "again.img")
+		layout.Boot, layout.Root = fat, ext4
+		must(t, Pack(ctx, layout, src, again))
+		must(t, process.Run(ctx, "cmp", img, again))
+	}
+}
+
 // describe lists type, mode, owner, links, size, target and contents of everything in dir.
 func describe(t *testing.T, ctx context.Context, dir string) string {
 	t.Helper()

@@ -121,7 +121,7 @@ func (l Layout) packOnce(ctx context.Context, src Source, img string, size, inod
 		run  func(context.Context) error
 	}{
 		{"making the boot file system", func(ctx context.Context) error {
-			return process.Run(ctx, mkfatArgv(l.Boot, boot, img)...)
+			return process.Cmd{Argv: mkfatArgv(l.Boot, boot, img), Env: toolEnvAt(l.Time)}.Run(ctx)
 		}},
 		{"filling the boot file system", func(ctx context.Context) error {
 			return l.fillBoot(ctx, src, img)

@@ -170,6 +170,9 @@ func extractImage(ctx context.Context, r *recipe.Recipe, img, tree string) (layo
 	if l.Root, err = diskimage.ReadExt4(ctx, img, root); err != nil {
 		return l, notDescribed(r.Source.Partitions[1], err)
 	}
+	if err := l.Boot.CheckLabel(); err != nil {
+		return l, err
+	}
 	return l, diskimage.Extract(ctx, img, boot, root, tree, chroot.BootDir)
 }
 
