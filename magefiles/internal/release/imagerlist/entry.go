@@ -7,7 +7,6 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/release/artifact"
@@ -133,5 +132,3 @@ func DownloadURL(base, name string) (string, error) {
 	}
 	return u, nil
 }
-
-var placeholder = regexp.MustCompile(`(?i)placeholder|\btodo\b|\bfixme\b|change-?me|\btbd\b|x{4,}|<[a-z_-]+>`)

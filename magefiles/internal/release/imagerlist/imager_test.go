@@ -1,6 +1,8 @@
 package imagerlist
 
 import (
+	"bytes"
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"strings"
@@ -126,12 +128,14 @@ func TestReleaseRefuses(t *testing.T) {
 		"a local file":           {change: func(_ *artifact.Manifest, l *Listing) { l.URL = "file:///b/cubeos-1.2.3-arm64.img.xz" }, want: []string{"public https"}},
 		"an invalid icon":        {change: func(_ *artifact.Manifest, l *Listing) { l.Icon = "https://lab.invalid/icon.png" }, want: []string{"icon:"}},
 		"a manifest with holes":  {change: func(m *artifact.Manifest, _ *Listing) { m.RawImage.SHA256 = "" }, want: []string{"raw_image"}},
-		"a placeholder":          {change: func(_ *artifact.Manifest, l *Listing) { l.Description = "TODO" }, want: []string{"/os_list/0/description is a placeholder"}},
+		"a placeholder":          {change: func(_ *artifact.Manifest, l *Listing) { l.Website = "https://example.org/<page>" }, want: []string{"/os_list/0/website is a placeholder"}},
 		"another's placeholder":  {list: `{"os_list": [{"name": "x", "description": "y", "subitems_url": "PLACEHOLDER"}]}`, want: []string{"/os_list/0/subitems_url is a placeholder"}},
 		"a broken list":          {list: `{"os_list": [`, want: []string{"not valid"}},
 		"a list of nothing":      {list: `{"os_list": [{"name": "x"}]}`, want: []string{"not valid"}},
 		"an unknown part":        {list: `{"os_list": [], "more": 1}`, want: []string{"more"}},
 		"two of one name": {list: `{"os_list": [{"name": "CubeOS", "description": "", "subitems": []}, {"name": "CubeOS", "description": "", "subitems": []}]}`,
+			want: []string{"two entries are called CubeOS"}},
+		"two of one name at different depths": {list: `{"os_list": [{"name": "All", "description": "", "subitems": [{"name": "CubeOS"}]}, {"name": "CubeOS", "description": "", "subitems": []}]}`,
 			want: []string{"two entries are called CubeOS"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -219,6 +223,7 @@ func TestOffered(t *testing.T) {
 		"ours":          {string(list), l.URL, ""},
 		"no list":       {"", "", ""},
 		"none of ours":  {`{"os_list": []}`, "", ""},
+		"in a list":     {`{"os_list": [{"name": "All", "description": "", "subitems": [{"name": "CubeOS", "url": "https://example.org/x"}]}]}`, "https://example.org/x", ""},
 		"a broken list": {`{"os_list": [`, "", "not valid"},
 		"two of one name": {`{"os_list": [{"name": "CubeOS", "description": "", "subitems": []}, {"name": "CubeOS", "description": "", "subitems": []}]}`,
 			"", "two entries are called CubeOS"},
@@ -226,6 +231,94 @@ func TestOffered(t *testing.T) {
 		got, err := Offered([]byte(tt.list), l.Name)
 		if got != tt.want || (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: got %q, %v", name, got, err)
+		}
+	}
+}
+
+const schemaLine = `"$schema": "https://example.org/os-list-schema.json",`
+
+// What stands in the list of somebody else is none of our business but for an
+// entry of our own, wherever it is.
+func TestReleaseKeepsOtherPeoplesLists(t *testing.T) {
+	words := `{"name": "a todo app", "description": "<b>Change-me</b> TBD fixme placeholder xxxx", "icon": "data:image/png;base64,iVBORXXXXw0KGgo=", "subitems_url": "https://example.org/todo/placeholder.json"}`
+	old := `{"name": "CubeOS", "description": "an old one", "url": "https://example.org/x.img.xz"}`
+	for name, tt := range map[string]struct{ before, want string }{
+		"other people's words": {`{"os_list": [` + words + `]}`, `{"os_list": [` + words + `, ENTRY]}`},
+		"ours in a list of it": {
+			`{"os_list": [{"name": "Servers", "description": "", "subitems": [` + words + `, ` + old + `, ` + words + `], "zzz": 1e2}, ` + words + `]}`,
+			`{"os_list": [{"name": "Servers", "description": "", "subitems": [` + words + `, ENTRY, ` + words + `], "zzz": 1e2}, ` + words + `]}`,
+		},
+		"ours in a list of our name": {
+			`{"os_list": [{"name": "CubeOS", "description": "all of it", "subitems": [{"name": "x", "subitems": [` + old + `]}]}]}`,
+			`{"os_list": [{"name": "CubeOS", "description": "all of it", "subitems": [{"name": "x", "subitems": [ENTRY]}]}]}`,
+		},
+		"a list of our name without it": {
+			`{"os_list": [{"name": "CubeOS", "description": "", "subitems_url": "https://example.org/more.json"}]}`,
+			`{"os_list": [{"name": "CubeOS", "description": "", "subitems_url": "https://example.org/more.json"}, ENTRY]}`,
+		},
+		"a byte order mark": {"\ufeff" + `{"os_list": []}`, `{"os_list": [ENTRY]}`},
+		"the name of the schema": {`{` + schemaLine + ` "os_list": [], "imager": {"latest_version": "2.0"}}`,
+			`{` + schemaLine + ` "os_list": [ENTRY], "imager": {"latest_version": "2.0"}}`},
+		"everything with nothing in it": {`{"os_list": [{"name": "x", "description": "", "icon": "", "website": "", "subitems": []}, {"name": "y", "description": "", "subitems_url": "https://example.org", "subitems": null}]}`,
+			`{"os_list": [{"name": "x", "description": "", "icon": "", "website": "", "subitems": []}, {"name": "y", "description": "", "subitems_url": "https://example.org", "subitems": null}, ENTRY]}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "rpi-imager.json")
+			if err := os.WriteFile(path, []byte(tt.before), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			var want bytes.Buffer
+			if err := json.Indent(&want, []byte(strings.ReplaceAll(tt.want, "ENTRY", entry)), "", "  "); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 { // the second time changes nothing
+				if err := Release(path, manifest(t, "pios"), listing()); err != nil {
+					t.Fatal(err)
+				}
+				got, err := os.ReadFile(path)
+				if diff := cmp.Diff(want.String()+"\n", string(got)); diff != "" || err != nil {
+					t.Error(err, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestOurOwnWordsAreNoPlaceholders(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "rpi-imager.json")
+	l := listing()
+	l.Description = "A <b>todo</b> app, XXXX"
+	if err := Release(path, manifest(t, "pios"), l); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPlaceholders(t *testing.T) {
+	for field, values := range map[string]struct{ good, bad []string }{
+		"extract_sha256":        {[]string{strings.Repeat("Ab", 32)}, []string{"", "PLACEHOLDER", strings.Repeat("0", 64), strings.Repeat("x", 64), strings.Repeat("ab", 31), strings.Repeat("f", 64)}},
+		"image_download_sha256": {[]string{strings.Repeat("12", 32)}, []string{"", strings.Repeat("0", 64)}},
+		"release_date":          {[]string{"2026-01-31"}, []string{"", "YYYY-MM-DD", "2026-13-01", "soon"}},
+		"url":                   {[]string{"https://example.org/a%20b.img.xz", "http://[::1]/x", "file:///x"}, []string{"", "PLACEHOLDER", "https://", "https:///x", "https://example.org/<file>", "https://example.org/v{version}/x", "https://example.org/a b", "file://x"}},
+		"subitems_url":          {[]string{"https://example.org/todo"}, []string{"", "TBD"}},
+		"bmap_url":              {[]string{"", "https://example.org/x.bmap"}, []string{"TBD"}},
+		"website":               {[]string{"", "https://example.org"}, []string{"changeme", "www.example.org"}},
+		"icon":                  {[]string{"", "icons/cat.png", "qrc:/icons/x.svg", "data:image/png;base64,XXXX", "https://example.org/i"}, []string{"PLACEHOLDER", "icon", "https://<host>/i.png"}},
+		"name":                  {[]string{"PLACEHOLDER", "<b>"}, nil},
+	} {
+		for i, value := range append(values.good, values.bad...) {
+			problems := placeholders("", map[string]any{"os_list": []any{map[string]any{"subitems": []any{map[string]any{field: value}}}}})
+			if bad := i >= len(values.good); bad != (len(problems) == 1) {
+				t.Errorf("%s %q: got %v, want a problem: %t", field, value, problems, bad)
+			} else if bad && !strings.HasPrefix(problems[0].Error(), "/os_list/0/subitems/0/"+field+" is a placeholder") {
+				t.Error(problems[0])
+			}
+		}
+	}
+	for size, want := range map[json.Number]int{"1": 0, "0": 1, "-1": 1, "1.5": 1} {
+		for _, field := range []string{"extract_size", "image_download_size"} {
+			if got := placeholders("", map[string]any{field: size}); len(got) != want {
+				t.Errorf("%s %s: got %v", field, size, got)
+			}
 		}
 	}
 }

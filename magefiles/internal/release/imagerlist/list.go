@@ -51,14 +51,11 @@ func merge(list []byte, m artifact.Manifest, l Listing, released bool) ([]byte, 
 	if err != nil {
 		return nil, fmt.Errorf("an entry for %s: %w", l.Name, err)
 	}
-	d, err := read(list)
+	before, err := read(list)
 	if err != nil {
 		return nil, err
 	}
-	if err := d.set(e); err != nil {
-		return nil, err
-	}
-	content, err := encode(d, "  ")
+	content, err := set(before, e)
 	if err != nil {
 		return nil, err
 	}
@@ -71,84 +68,41 @@ func merge(list []byte, m artifact.Manifest, l Listing, released bool) ([]byte, 
 // Offered returns the address of the image that the list has under a name, "" if
 // it has none.
 func Offered(list []byte, name string) (string, error) {
-	d, err := read(list)
+	list, err := read(list)
 	if err != nil {
 		return "", err
 	}
-	at, err := d.index(name)
-	if err != nil || at < 0 {
+	at, _, err := locate(list, name)
+	if err != nil || at == (place{}) {
 		return "", err
 	}
 	var e Entry
-	err = json.Unmarshal(d.OSList[at], &e)
+	err = json.Unmarshal(list[at.start:at.end], &e)
 	return e.URL, err
 }
 
-// document is the list; what it holds beside our entry is kept as it is.
-type document struct {
-	Imager json.RawMessage   `json:"imager,omitempty"`
-	OSList []json.RawMessage `json:"os_list"`
+// read checks a list and returns it as it can be worked with.
+func read(list []byte) ([]byte, error) {
+	if len(list) == 0 {
+		return []byte(`{"os_list": []}`), nil
+	}
+	list = withoutMark(list)
+	if err := validate(list, false); err != nil {
+		return nil, fmt.Errorf("the list is not valid; correct it or remove it: %w", err)
+	}
+	return list, nil
 }
 
-func read(content []byte) (document, error) {
-	list := document{OSList: []json.RawMessage{}}
-	if len(content) == 0 {
-		return list, nil
-	}
-	if err := validate(content, false); err != nil {
-		return list, fmt.Errorf("the list is not valid; correct it or remove it: %w", err)
-	}
-	err := json.Unmarshal(content, &list)
-	return list, err
-}
-
-// set puts e where the entry of its name is, or at the end.
-func (d *document) set(e Entry) error {
-	content, err := encode(e, "")
-	if err != nil {
-		return fmt.Errorf("entry %s: %w", e.Name, err)
-	}
-	at, err := d.index(e.Name)
-	if err != nil {
-		return err
-	}
-	if at < 0 {
-		at = len(d.OSList)
-		d.OSList = append(d.OSList, nil)
-	}
-	d.OSList[at] = content
-	return nil
-}
-
-// index is where the entry of a name is, -1 if there is none.
-func (d *document) index(name string) (int, error) {
-	at := -1
-	for i, entry := range d.OSList {
-		var named struct {
-			Name string `json:"name"`
-		}
-		if err := json.Unmarshal(entry, &named); err != nil {
-			return at, fmt.Errorf("entry %d: %w", i, err)
-		}
-		if named.Name != name {
-			continue
-		}
-		if at >= 0 {
-			return at, fmt.Errorf("two entries are called %s: remove one", name)
-		}
-		at = i
-	}
-	return at, nil
-}
+// withoutMark leaves out the byte order mark that some editors put before UTF-8.
+func withoutMark(content []byte) []byte { return bytes.TrimPrefix(content, []byte("\ufeff")) }
 
 // encode does without the escapes that HTML would want.
-func encode(v any, indent string) ([]byte, error) {
+func encode(v any) ([]byte, error) {
 	var b bytes.Buffer
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", indent)
 	err := enc.Encode(v)
-	return b.Bytes(), err
+	return bytes.TrimSpace(b.Bytes()), err
 }
 
 // Validate checks a list against Imager's schema, and for what the schema lets
@@ -156,7 +110,7 @@ func encode(v any, indent string) ([]byte, error) {
 func Validate(content []byte) error { return validate(content, true) }
 
 func validate(content []byte, strict bool) error {
-	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(content))
+	parsed, err := jsonschema.UnmarshalJSON(bytes.NewReader(withoutMark(content)))
 	if err != nil {
 		return err
 	}
@@ -164,19 +118,16 @@ func validate(content []byte, strict bool) error {
 	if err != nil {
 		return err
 	}
+	if list, ok := parsed.(map[string]any); ok {
+		delete(list, "$schema") // for editors: the schema does not know itself, and Imager does not look
+	}
 	if err := compiled.Validate(parsed); err != nil {
 		return err
 	}
 	if !strict {
 		return nil
 	}
-	var problems []error
-	walk("", parsed, func(where, text string) {
-		if placeholder.MatchString(text) {
-			problems = append(problems, fmt.Errorf("%s is a placeholder: %q", where, text))
-		}
-	})
-	return errors.Join(problems...)
+	return errors.Join(placeholders("", parsed)...)
 }
 
 func compile() (*jsonschema.Schema, error) {
@@ -193,20 +144,4 @@ func compile() (*jsonschema.Schema, error) {
 		return nil, fmt.Errorf("reading Imager's schema: %w", err)
 	}
 	return compiled, nil
-}
-
-// walk calls do with every text of v and where it is.
-func walk(where string, v any, do func(where, text string)) {
-	switch v := v.(type) {
-	case string:
-		do(where, v)
-	case []any:
-		for i, item := range v {
-			walk(fmt.Sprintf("%s/%d", where, i), item, do)
-		}
-	case map[string]any:
-		for key, item := range v {
-			walk(where+"/"+key, item, do)
-		}
-	}
 }
