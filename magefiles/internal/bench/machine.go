@@ -12,6 +12,7 @@ import (
 	"github.com/docker/go-units"
 	"golang.org/x/sys/unix"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/git"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
@@ -32,7 +33,7 @@ func (m Machine) String() string {
 func newReport(ctx context.Context, o Options) (Report, error) {
 	r := Report{Profile: o.Profile, Started: time.Now().UTC().Truncate(time.Second)}
 	var err error
-	if r.Commit, err = process.Output(ctx, "git", "-C", o.Root, "describe", "--always", "--dirty", "--abbrev=12"); err != nil {
+	if r.Commit, err = git.Output(ctx, o.Root, "describe", "--always", "--dirty", "--abbrev=12"); err != nil {
 		return r, err
 	}
 	r.Machine, err = thisMachine(ctx, string(o.Cache))

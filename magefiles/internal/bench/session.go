@@ -10,8 +10,8 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/git"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
-	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
@@ -59,13 +59,15 @@ func open(ctx context.Context, o Options) (*session, error) {
 
 // copyCheckout clones the repository with its uncommitted changes to tracked files.
 func copyCheckout(ctx context.Context, from, to string) error {
-	if err := process.Run(ctx, "git", "clone", "--quiet", "--local", from, to); err != nil {
+	if err := git.Command(from, "clone", "--quiet", "--local", from, to).Run(ctx); err != nil {
 		return fmt.Errorf("copying the checkout: %w", err)
 	}
 	var changes bytes.Buffer
-	err := process.Cmd{Argv: []string{"git", "-C", from, "diff", "--binary", "HEAD"}, Stdout: &changes}.Run(ctx)
+	diff, apply := git.Command(from, "diff", "--binary", "HEAD"), git.Command(to, "apply", "--whitespace=nowarn")
+	diff.Stdout, apply.Stdin = &changes, &changes
+	err := diff.Run(ctx)
 	if err == nil && changes.Len() > 0 {
-		err = process.Cmd{Argv: []string{"git", "-C", to, "apply", "--whitespace=nowarn"}, Stdin: &changes}.Run(ctx)
+		err = apply.Run(ctx)
 	}
 	if err != nil {
 		return fmt.Errorf("copying the checkout's uncommitted changes: %w", err)

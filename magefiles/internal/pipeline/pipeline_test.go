@@ -55,12 +55,12 @@ func TestWhatIsNotPublishable(t *testing.T) {
 	b := newBuild(t, "lab", "1.2.3")
 	b.Revision.Dirty = true
 	err := b.Publishable()
-	for _, want := range []string{"lab are never released", "not committed"} {
+	for _, want := range []string{"lab are never released", "not committed", "is no git checkout"} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
 		}
 	}
-	b.Revision.Dirty, b.values.publishable = false, true
+	b.Revision.Dirty, b.Revision.Commit, b.values.publishable = false, strings.Repeat("ab", 20), true
 	if err := b.Publishable(); err != nil {
 		t.Error(err)
 	}

@@ -318,6 +318,9 @@ func (b *Build) Publishable() error {
 	if !b.values.publishable {
 		problems = append(problems, fmt.Errorf("images of the profile %s are never released", b.Profile))
 	}
+	if b.Revision.Commit == "" {
+		problems = append(problems, fmt.Errorf("%s is no git checkout; a release has to be repeatable from its commit", b.Root))
+	}
 	if b.Revision.Dirty {
 		problems = append(problems, errors.New("the checkout has changes that are not committed; a release has to be repeatable from its commit"))
 	}

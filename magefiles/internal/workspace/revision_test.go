@@ -14,7 +14,13 @@ func TestReadRevision(t *testing.T) {
 	apart(t)
 	w := Workspace{Root: t.TempDir()}
 	if _, err := w.ReadRevision(t.Context()); err == nil {
-		t.Error("a directory that is no checkout has a revision")
+		t.Error("an empty directory has a revision")
+	}
+	if err := process.Run(t.Context(), "git", "init", "-q", w.Root); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.ReadRevision(t.Context()); err == nil || !strings.Contains(err.Error(), "no commit yet") {
+		t.Errorf("without a commit: %v", err)
 	}
 	t.Setenv("GIT_COMMITTER_DATE", "1700000000 +0200")
 	script := `git init -q "$1"; cd "$1"; git config user.email t@example.org; git config user.name t
@@ -36,6 +42,25 @@ echo a >file; git add file; git commit -qm first`
 		if got, err := w.ReadRevision(t.Context()); err != nil || got.Dirty != change.dirty {
 			t.Errorf("with another %s: got %+v, %v", change.file, got, err)
 		}
+	}
+}
+
+// A source archive inside another repository is not of that one's commit.
+func TestRevisionOfASourceArchive(t *testing.T) {
+	apart(t)
+	outer := t.TempDir()
+	script := `git init -q "$1"; cd "$1"; git config user.email t@example.org; git config user.name t
+git commit -q --allow-empty -m outer; mkdir archive; echo module x >archive/go.mod; touch -d @1700000000 archive/go.mod`
+	if err := process.Run(t.Context(), "sh", "-euc", script, "sh", outer); err != nil {
+		t.Fatal(err)
+	}
+	w := Workspace{Root: filepath.Join(outer, "archive")}
+	if got, err := w.ReadRevision(t.Context()); err != nil || got != (Revision{Time: time.Unix(1700000000, 0).UTC()}) {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	t.Setenv("GIT_DIR", filepath.Join(outer, ".git"))
+	if got, err := w.ReadRevision(t.Context()); err != nil || got.Commit != "" {
+		t.Errorf("with GIT_DIR: got %+v, %v", got, err)
 	}
 }
 

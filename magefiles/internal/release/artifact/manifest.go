@@ -27,7 +27,7 @@ type Manifest struct {
 	Version         string           `json:"version"`
 	Profile         string           `json:"profile"`
 	Publishable     bool             `json:"publishable"`
-	Commit          string           `json:"commit"`            // of this repository
+	Commit          string           `json:"commit"`            // of this repository; empty if a source archive was built
 	SourceDateEpoch int64            `json:"source_date_epoch"` // seconds, the time all files of the image carry
 	Created         time.Time        `json:"created"`
 	BaseImage       BaseImage        `json:"base_image"`
@@ -103,7 +103,7 @@ func (m Manifest) validateBuild(bad complain) {
 	if m.Profile == "" {
 		bad("profile is missing")
 	}
-	if !commitDigits.MatchString(m.Commit) {
+	if !commitDigits.MatchString(m.Commit) && (m.Commit != "" || m.Publishable) {
 		bad("commit %q: want the full hash", m.Commit)
 	}
 	if m.SourceDateEpoch <= 0 {

@@ -112,6 +112,7 @@ func TestManifestValidate(t *testing.T) {
 	}{
 		"schema version":          {func(m *Manifest) { m.SchemaVersion = 0 }, []string{"schema_version 0"}},
 		"all at once":             {func(m *Manifest) { m.Commit, m.RecipeDigest, m.Created = "main", "", time.Time{} }, []string{`commit "main"`, "recipe_digest", "created"}},
+		"no commit":               {func(m *Manifest) { m.Commit, m.Publishable = "", true }, []string{`commit ""`}},
 		"no profile":              {func(m *Manifest) { m.Profile = "" }, []string{"profile is missing"}},
 		"another version":         {func(m *Manifest) { m.Version = "1.2.4" }, []string{`"cubeos-lab-1.2.3-arm64.img": want NAME-1.2.4-arm64.img`}},
 		"no version":              {func(m *Manifest) { m.Version = "main" }, []string{`version "main"`}},

@@ -19,6 +19,8 @@ func TestPlan(t *testing.T) {
 		"a merge request is checked": {env: "CI_JOB_STAGE=check CI_PIPELINE_SOURCE=merge_request_event", want: Job{Targets: []Target{Lint, Unit}}},
 		"a tag is checked":           {env: "CI_JOB_STAGE=check CI_PIPELINE_SOURCE=push CI_COMMIT_TAG=v1.2.3", want: Job{Targets: []Target{Lint, Unit}}},
 		"a tag is released":          {env: "CI_JOB_STAGE=image CI_PIPELINE_SOURCE=push CI_COMMIT_TAG=v1.2.3-rc.1", want: Job{Targets: []Target{Release}, Profile: "pios", Version: "1.2.3-rc.1"}},
+		"a tag with a plus":          {env: "CI_JOB_STAGE=image CI_PIPELINE_SOURCE=push CI_COMMIT_TAG=v1.2.3+pi5", want: Job{Targets: []Target{Release}, Profile: "pios", Version: "1.2.3+pi5"}},
+		"a tag that moves":           {env: "CI_JOB_STAGE=image CI_PIPELINE_SOURCE=push CI_COMMIT_TAG=v1.2", wantErr: []string{`tag "v1.2"`}},
 		"a manual run":               {env: "CI_JOB_STAGE=image CI_PIPELINE_SOURCE=web CI_COMMIT_BRANCH=main", want: Job{Targets: []Target{Release}, Profile: "pios"}},
 		"a manual run of a tag":      {env: "CI_JOB_STAGE=image CI_PIPELINE_SOURCE=web CI_COMMIT_TAG=v2.0.0", want: Job{Targets: []Target{Release}, Profile: "pios", Version: "2.0.0"}},
 		"a manual run of the lab":    {env: "CI_JOB_STAGE=image CI_PIPELINE_SOURCE=web CUBEOS_PROFILE=lab", want: Job{Targets: []Target{Demo}}},
