@@ -138,34 +138,39 @@ const uploadDir = "/run/upload"
 // file adds a run for each source, as Packer copies into a chroot: cp -R, where
 // a slash behind a directory means its contents, and one behind the
 // destination a directory to put a file into. A single file goes through a
-// temporary one, which nobody but root may read: neither may its copy.
+// temporary one, which nobody but root may read: neither may its copy. A source
+// that is a link is followed here, since the chroot does not see where it leads.
 func (s *step) file(parts *[]string) error {
 	for _, source := range s.Sources {
-		sum, err := stage.TreeDigest(strings.TrimSuffix(source, "/"))
+		actual, err := filepath.EvalSymlinks(source)
 		if err != nil {
 			return err
 		}
-		info, err := os.Stat(source)
+		sum, err := stage.TreeDigest(actual)
 		if err != nil {
 			return err
 		}
-		dir, from, to := source, uploadDir+"/.", s.Destination
+		info, err := os.Stat(actual)
+		if err != nil {
+			return err
+		}
+		dir, from, to := actual, uploadDir+"/.", s.Destination
 		argv := []string{"cp", "-R"}
 		switch {
 		case !info.IsDir():
 			argv = []string{"sh", "-c", `umask 077; exec cat "$0" >"$1"`}
 			*parts = append(*parts, argv...)
-			dir, from = filepath.Dir(source), path.Join(uploadDir, filepath.Base(source))
+			dir, from = filepath.Dir(actual), path.Join(uploadDir, filepath.Base(actual))
 			if strings.HasSuffix(to, "/") {
 				to = path.Join(to, filepath.Base(source))
 			}
 		case !strings.HasSuffix(source, "/"):
-			dir, from = filepath.Dir(source), path.Join(uploadDir, filepath.Base(source))
+			dir, from = filepath.Dir(actual), path.Join(uploadDir, filepath.Base(actual))
 		}
 		*parts = append(*parts, from, to, sum)
 		s.runs = append(s.runs, chroot.Step{
 			Argv:  append(argv, from, path.Clean(to)),
-			Binds: []chroot.Bind{{From: filepath.Clean(dir), To: uploadDir}},
+			Binds: []chroot.Bind{{From: dir, To: uploadDir}},
 		})
 	}
 	return nil

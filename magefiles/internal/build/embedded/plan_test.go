@@ -86,6 +86,41 @@ func TestKeysCoverWhatChangesTheOutcomeAndNothingElse(t *testing.T) {
 	}
 }
 
+func TestKeysCoverWhatIsBehindLinks(t *testing.T) {
+	w := newCheckout(t)
+	w.must(os.Rename(w.path("files"), w.path("real")))
+	w.must(os.Symlink("real", w.path("files")))
+	w.write("real/lib.sh", "1\n")
+	w.must(os.Rename(w.path("last.sh"), w.path("real/last.sh")))
+	w.must(os.Symlink("real/last.sh", w.path("last.sh")))
+	w.must(os.Symlink("real/lib.sh", w.path("lib.sh")))
+	w.edit(`inline = ["true"]
+  }`, `inline = ["true"]
+  }
+  provisioner "file" {
+    source      = "${path.root}/lib.sh"
+    destination = "/tmp/"
+  }`)
+	for name, from := range map[string]int{"real/etc/tool.conf": 2, "real/last.sh": 2, "real/lib.sh": 2} {
+		before := keys(t, w.load())
+		w.write(name, "#!/bin/sh\nchanged\n")
+		after := keys(t, w.load())
+		for i := range before {
+			if same := before[i] == after[i]; same != (i < from) {
+				t.Errorf("%s: layer %d has the same key: %t", name, i, same)
+			}
+		}
+	}
+	steps, err := plan(w.load())
+	w.must(err)
+	if got, want := steps[4].runs[0].Binds[0].From, w.path("real"); got != want {
+		t.Errorf("%s is shown to the chroot, want %s, where the file is", got, want)
+	}
+	if argv := steps[4].runs[0].Argv; argv[len(argv)-1] != "/tmp/lib.sh" {
+		t.Errorf("the file is called %s, want the name of the link", argv[len(argv)-1])
+	}
+}
+
 func TestAKeyDependsOnWhatTheLayerBelowHolds(t *testing.T) {
 	s := step{own: "own"}
 	if s.key("below", "a") == s.key("below", "b") {

@@ -92,9 +92,9 @@ func (b Builder) pull(ctx context.Context, docker *client.Client, arch string, l
 	} else {
 		log.Printf("pulling the builder's image %s", b)
 	}
-	auth, err := b.credentials()
-	if err != nil {
-		return err
+	auth, noCredentials := b.credentials()
+	if noCredentials != nil {
+		log.Printf("warning: pulling it without credentials: %v", noCredentials)
 	}
 	stream, err := docker.ImagePull(ctx, b.String(), image.PullOptions{RegistryAuth: auth, Platform: "linux/" + arch})
 	if err == nil {
@@ -104,18 +104,23 @@ func (b Builder) pull(ctx context.Context, docker *client.Client, arch string, l
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case err != nil:
-		return fmt.Errorf("pulling the builder's image %s for linux/%s: %w%s", b, arch, err, pullHint(err))
+		return fmt.Errorf("pulling the builder's image %s for linux/%s: %w%s", b, arch, err, pullHint(err, noCredentials))
 	}
 	return nil
 }
 
-func pullHint(err error) string {
+// pullHint is what to do about err. noCredentials is why there were none, if
+// that is so.
+func pullHint(err, noCredentials error) string {
 	said := strings.ToLower(err.Error())
 	denied := slices.ContainsFunc([]string{"denied", "unauthorized", "authentication required", "forbidden"}, func(s string) bool {
 		return strings.Contains(said, s)
 	})
+	denied = denied || cerrdefs.IsUnauthorized(err) || cerrdefs.IsPermissionDenied(err)
 	switch {
-	case cerrdefs.IsUnauthorized(err), cerrdefs.IsPermissionDenied(err), denied:
+	case denied && noCredentials != nil:
+		return fmt.Sprintf("\nthe registry refuses without credentials, and there are none (%v): `docker login` with an account that may pull it, or correct credsStore and credHelpers in Docker's config.json", noCredentials)
+	case denied:
 		return "\nthe registry refuses: `docker login` with an account that may pull it, or correct the name in packer/builder.txt"
 	case strings.Contains(said, "no matching manifest"), strings.Contains(said, "does not match the specified platform"):
 		return "\nthere is none for this kind of machine: use a Docker daemon on another one"
@@ -127,7 +132,8 @@ func pullHint(err error) string {
 	return "\nif the daemon has no way to that registry, `docker load` the image there"
 }
 
-// credentials are those that `docker login` stored for the builder's registry.
+// credentials are those that `docker login` stored for the builder's registry. A
+// public image needs none.
 func (b Builder) credentials() (string, error) {
 	ref, err := name.ParseReference(b.Reference)
 	if err != nil {

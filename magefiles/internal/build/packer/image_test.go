@@ -3,10 +3,17 @@ package packer
 import (
 	"encoding/base64"
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/docker/docker/client"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 func TestCredentialsAreDockersOwn(t *testing.T) {
@@ -34,6 +41,38 @@ func TestCredentialsAreDockersOwn(t *testing.T) {
 		if err := json.Unmarshal(raw, &got); err != nil || got.Password != want {
 			t.Errorf("%s: password %q, %v, want %q", reference, got.Password, err, want)
 		}
+	}
+}
+
+// A desktop installation leaves a credsStore behind whose program is gone.
+func TestPullWithoutCredentials(t *testing.T) {
+	dir := noDaemon(t)
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore": "missing"}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	asked := 0
+	daemon := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasSuffix(r.URL.Path, "/images/create") {
+			return
+		}
+		if asked++; asked > 1 {
+			w.WriteHeader(http.StatusForbidden)
+			fmt.Fprint(w, `{"message": "denied"}`)
+		}
+	}))
+	defer daemon.Close()
+	docker, err := client.NewClientWithOpts(client.WithHost("tcp://" + strings.TrimPrefix(daemon.URL, "http://")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	b := Builder{Reference: "ghcr.io/example/builder:1"}
+	if err := b.pull(t.Context(), docker, "amd64", progress.New(&log)); err != nil || !strings.Contains(log.String(), "warning: pulling it without credentials") {
+		t.Errorf("a public image: %v, log:\n%s", err, log.String())
+	}
+	err = b.pull(t.Context(), docker, "amd64", progress.New(&log))
+	if err == nil || !strings.Contains(err.Error(), "refuses without credentials") || !strings.Contains(err.Error(), "credsStore") {
+		t.Errorf("a private image: %v", err)
 	}
 }
 

@@ -84,11 +84,23 @@ func (e Engine) check(job build.Job) error {
 		problems = append(problems, errors.New("this machine has no host name, so what a killed build leaves in a Docker daemon could not be told from another machine's: set one"))
 	}
 	for _, path := range named(job) {
-		if !filepath.IsLocal(e.rel(path)) {
-			problems = append(problems, fmt.Errorf("the recipe names %s, which is outside of %s: the builder's container does not see it", path, e.Root))
+		if !e.holds(path) {
+			problems = append(problems, fmt.Errorf("the recipe names %s, which is or leads outside of %s: the builder's container does not see it", path, e.Root))
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// holds reports whether path, and what it leads to if it is a link, is in the
+// checkout.
+func (e Engine) holds(path string) bool {
+	root, errRoot := filepath.EvalSymlinks(e.Root)
+	actual, err := filepath.EvalSymlinks(path)
+	if err != nil || errRoot != nil {
+		actual, root = path, e.Root // a build says what is missing
+	}
+	rel, err := filepath.Rel(root, actual)
+	return filepath.IsLocal(e.rel(path)) && err == nil && filepath.IsLocal(rel)
 }
 
 func (e Engine) rel(path string) string {

@@ -77,8 +77,13 @@ func (a archive) dir(to string) error {
 	return a.w.WriteHeader(&tar.Header{Typeflag: tar.TypeDir, Name: strings.TrimPrefix(to, "/") + "/", Mode: 0o755})
 }
 
-// tree adds a file or a directory with all that is in it as to.
+// tree adds a file or a directory with all that is in it as to. A link is
+// followed: what is behind it may not be copied.
 func (a archive) tree(from, to string) error {
+	from, err := filepath.EvalSymlinks(from)
+	if err != nil {
+		return err
+	}
 	return filepath.WalkDir(from, func(file string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err

@@ -150,3 +150,53 @@ func TestTreeDigest(t *testing.T) {
 		}
 	}
 }
+
+// A provisioner's file or directory may be a link: what is behind it is copied.
+// A link inside a directory is copied as what it is.
+func TestTreeDigestBehindALink(t *testing.T) {
+	root := t.TempDir()
+	in := func(name string) string { return filepath.Join(root, name) }
+	digest := func(name string) string {
+		t.Helper()
+		d, err := TreeDigest(in(name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return d
+	}
+	write := func(name, content string) {
+		t.Helper()
+		if err := errors.Join(os.MkdirAll(filepath.Dir(in(name)), 0o755), os.WriteFile(in(name), []byte(content), 0o644)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("shared/app.conf", "one")
+	write("shared/more/x", "")
+	for link, target := range map[string]string{
+		"one.conf": "shared/app.conf", "two.conf": "one.conf", "dir": "shared", "absolute": in("shared"), "shared/inside": "more",
+	} {
+		if err := os.Symlink(target, in(link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if digest("one.conf") != digest("shared/app.conf") || digest("dir") != digest("shared") {
+		t.Error("a link and what is behind it have other digests")
+	}
+	links := []string{"one.conf", "two.conf", "dir", "absolute"}
+	before := map[string]string{}
+	for _, link := range links {
+		before[link] = digest(link)
+	}
+	write("shared/app.conf", "two")
+	for _, link := range links {
+		if digest(link) == before[link] {
+			t.Errorf("a change behind %s is not seen", link)
+		}
+	}
+	if err := os.Symlink("gone", in("dangling")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := TreeDigest(in("dangling")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a link to nothing: %v", err)
+	}
+}

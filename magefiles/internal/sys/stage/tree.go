@@ -13,9 +13,14 @@ import (
 // tree: relative paths, types, permissions, link targets and contents. What
 // does not get into an image is left out: times, owners, and permission to write
 // for others than the owner, which a checkout gives by the umask of who made it.
+// Of a root that is a link, what is behind it counts, since that is copied.
 func TreeDigest(root string) (string, error) {
+	root, err := filepath.EvalSymlinks(root)
+	if err != nil {
+		return "", err
+	}
 	h := sha256.New()
-	err := filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
