@@ -60,7 +60,7 @@ func (Test) Integration(ctx context.Context) error {
 	if err := host.SetUpARM64(ctx, log); err != nil {
 		return err
 	}
-	return goTest(ctx, "-tags=integration", "-timeout=60m", "./magefiles/...")
+	return goTest(ctx, "-tags=mage,integration", "-timeout=60m", "./magefiles/...")
 }
 
 // Proofs builds the lab image twice and provisions it once more emulated: all have to be the same.

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/chroottest"
 	"github.com/cubeos-app/releases/magefiles/internal/chroot/layer"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
@@ -36,6 +38,30 @@ func run(t *testing.T, ctx context.Context, layers []string, script string, file
 		}}, nil)
 	})
 	return tree, out.String(), err
+}
+
+// apt's own user reads and runs what is laid over a root file system, though the
+// caller's umask lets nobody in and the directories around it are private.
+func TestOtherUsersSeeWhatIsLaidOver(t *testing.T) {
+	base := chroottest.Tools(t, "setpriv")
+	private := filepath.Join(t.TempDir(), "private")
+	if err := os.Mkdir(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("TMPDIR", private)
+	t.Setenv("LC_ALL", "tr_TR.UTF-8")
+	t.Setenv("LANGUAGE", "tr")
+	before := unix.Umask(0o077)
+	t.Cleanup(func() { unix.Umask(before) })
+	if err := process.IgnoreCaller(); err != nil {
+		t.Fatal(err)
+	}
+	_, out, err := run(t, t.Context(), []string{base}, "setpriv --reuid=65534 --regid=65534 --clear-groups /usr/lib/lent/bin/tool",
+		InjectedFile{Path: "usr/lib/lent/bin/tool", Mode: 0o755, Data: []byte("#!/bin/sh\ncat /usr/lib/lent/data/words; id -u\n")},
+		InjectedFile{Path: "usr/lib/lent/data/words", Mode: 0o644, Data: []byte("words\n")})
+	if err != nil || out != "words\n65534\n" {
+		t.Errorf("got %q, %v", out, err)
+	}
 }
 
 func list(t *testing.T, dir string) string {

@@ -120,6 +120,9 @@ func (b *Build) embedded(overlay chroot.NativeOverlay) embedded.Engine {
 
 // Job brings the base image and returns the job that makes the raw image.
 func (b *Build) Job(ctx context.Context) (build.Job, error) {
+	if err := b.Recipe.PublishModes(); err != nil {
+		return build.Job{}, err
+	}
 	img, err := b.Base(ctx)
 	return build.Job{
 		Recipe:   b.Recipe,

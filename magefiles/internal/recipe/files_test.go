@@ -99,3 +99,51 @@ func TestCheckFormat(t *testing.T) {
 		t.Error("a missing file is well formatted")
 	}
 }
+
+func TestPublishModes(t *testing.T) {
+	root := t.TempDir()
+	if err := os.CopyFS(root, os.DirFS("testdata/good")); err != nil {
+		t.Fatal(err)
+	}
+	in := func(name string) string { return filepath.Join(root, name) }
+	modes := map[string][2]os.FileMode{
+		"packer/files/etc":         {0o700, 0o755},
+		"packer/files/etc/private": {0o600, 0o644},
+		"packer/files/etc/program": {0o700, 0o755},
+		"packer/files/etc/shared":  {0o664, 0o664},
+		"a.txt":                    {0o400, 0o444},
+		"elsewhere":                {0o600, 0o600},
+		"scripts":                  {0o700, 0o700},
+	}
+	for _, dir := range []string{"packer/files/etc", "scripts"} {
+		if err := os.MkdirAll(in(dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(os.Symlink("../../../elsewhere", in("packer/files/etc/link")), os.Symlink("nothing", in("packer/files/dangling"))); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range modes {
+		if _, err := os.Stat(in(name)); err != nil {
+			if err := os.WriteFile(in(name), nil, 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := os.Chmod(in(name), mode[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Load(Options{Root: root, TemplateFile: "packer/all.pkr.hcl", VarFile: "packer/all.pkrvars.hcl"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := r.PublishModes(); err != nil {
+		t.Fatal(err)
+	}
+	for name, mode := range modes {
+		info, err := os.Stat(in(name))
+		if err != nil || info.Mode().Perm() != mode[1] {
+			t.Errorf("%s: %v, %v, want %v", name, info.Mode(), err, mode[1])
+		}
+	}
+}

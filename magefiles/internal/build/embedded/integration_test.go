@@ -86,6 +86,9 @@ func (w *fixture) build(ctx context.Context) (build.Job, error) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
+	if err := r.PublishModes(); err != nil {
+		w.t.Fatal(err)
+	}
 	w.log.Reset()
 	log := progress.New(&w.log)
 	store, err := layer.Open(filepath.Join(w.root, "cache"), log)
