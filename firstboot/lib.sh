@@ -22,6 +22,8 @@ WLAN1_CONF=$ROOT/etc/wpa_supplicant/wpa_supplicant-wlan1.conf
 SETUP_COMPLETE=$ROOT/cubeos/data/.setup_complete
 FIRST_BOOT_MARKER=$STATE_DIR/first-boot-complete
 STAGE_FILE=$RUN_DIR/stage
+# As long as it is there, the device is to be reset.
+FACTORY_RESET_MARKER=$STATE_DIR/factory-reset
 
 # What a key or password looks like that was made here: no person's choice is shown.
 RANDOM_KEY='^[a-z2-9]{4}(-[a-z2-9]{4}){3}$'
@@ -399,6 +401,12 @@ swarm_service_of() { printf '%s_%s' "$1" "$1"; }
 lock_services() {
   exec {services_lock}>"$RUN_DIR/services.lock"
   flock "$services_lock"
+}
+
+# try_lock_services: the same for whoever comes again anyway.
+try_lock_services() {
+  exec {services_lock}>"$RUN_DIR/services.lock"
+  flock --nonblock "$services_lock"
 }
 
 unlock_services() { exec {services_lock}>&-; }

@@ -10,7 +10,9 @@ chmod 0644 "$lib/lib.sh"
 for script in "$lib"/*.sh; do
   bash -n "$script"
 done
-ln -sfn "$lib/cubeos-network-mode.sh" /usr/local/sbin/cubeos-network-mode
+for command in cubeos-factory-reset cubeos-network-mode; do
+  ln -sfn "$lib/$command.sh" "/usr/local/sbin/$command"
+done
 
 for unit in "$lib"/systemd/*.*; do
   install -m 0644 "$unit" /etc/systemd/system/

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Takes out what must not be in every device alike, and what only the build needed.
+# Takes out what must not be in every device alike, and what only the build needed,
+# and keeps what a factory reset puts back.
 set -Eeuo pipefail
 trap 'echo "07-cleanup.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export LC_ALL=C.UTF-8
@@ -36,6 +37,9 @@ rm -f /usr/sbin/policy-rc.d
 # A Pi has no clock of its own. systemd sets one that is behind to this file's
 # time, which is this build's.
 touch /usr/lib/clock-epoch
+
+# What a factory reset goes by: all that is above has been done.
+/usr/local/lib/cubeos/cubeos-factory-reset.sh pack
 
 # The packages' own scripts have done what systemd would do again at first boot
 # because /usr is newer than these.

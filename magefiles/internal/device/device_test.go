@@ -54,7 +54,12 @@ var list = sync.OnceValue(func() services.List {
 })
 
 // reference is what images.env has for a service.
-func reference(name string) string { return "registry.example/" + name + ":1.0.0" }
+func reference(name string) string {
+	if name == "pihole" {
+		return "docker.io/pihole/pihole:1.0.0" // Docker leaves out its own registry's name
+	}
+	return "registry.example/" + name + ":1.0.0"
+}
 
 func imageVariable(name string) string {
 	return strings.ToUpper(strings.ReplaceAll(name, "-", "_")) + "_IMAGE"
@@ -74,7 +79,7 @@ func newFake(t *testing.T) *fake {
 	t.Helper()
 	dir := t.TempDir()
 	d := &fake{t: t, root: filepath.Join(dir, "root"), stub: filepath.Join(dir, "stub"), bin: filepath.Join(dir, "bin")}
-	for _, p := range []string{"containers", "services", "secrets", "images", "sick", "orphans", "proxy-hosts"} {
+	for _, p := range []string{"containers", "services", "secrets", "images", "volumes", "sick", "orphans", "proxy-hosts"} {
 		d.mkdir(filepath.Join(d.stub, p))
 	}
 	d.mkdir(d.bin)
@@ -83,7 +88,7 @@ func newFake(t *testing.T) *fake {
 		t.Fatal(err)
 	}
 	for _, name := range []string{
-		"docker", "curl", "systemctl", "iptables", "iptables-restore", "ip6tables", "ip6tables-restore",
+		"docker", "curl", "systemctl", "fstrim", "iptables", "iptables-restore", "iptables-save", "ip6tables", "ip6tables-restore",
 		"ip", "iw", "rfkill", "sync", "agetty", "journalctl", "mountpoint", "findmnt", "growpart", "resize2fs",
 		"getent", "usermod", "python3", "wpa_cli",
 	} {

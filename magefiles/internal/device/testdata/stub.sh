@@ -6,6 +6,7 @@
 # calls at the same time do to the files is done one after the other, so that the
 # power goes between two changes and never within one.
 set -Eeuo pipefail
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
 
 name=${0##*/}
 state=$STUB_STATE
@@ -91,6 +92,8 @@ docker_stack() {
 
 stub_docker() {
   case "$1 ${2:-}" in
+    image\ ls) (cd "$state/images" && find . -type f -printf '%f ' -exec sed 's|^docker.io/||' {} \;) ;;
+    image\ inspect) exists "images/$(key "${!#}")" ;;
     image\ rm)
       rm -f "$state/images/$(key "${!#}")"
       effect "image rm ${!#}"
@@ -101,7 +104,7 @@ stub_docker() {
         echo 'no space left on device' >&2
         exit 1
       fi
-      : >"$state/images/$(key "$reference")"
+      echo "$reference" >"$state/images/$(key "$reference")"
       effect "load $reference"
       ;;
     swarm\ init)
@@ -126,13 +129,26 @@ stub_docker() {
       effect "service update $service"
       rm -f "$state/sick/${service%_*}"
       ;;
-    ps\ *) if exists ps; then cat "$state/ps"; fi ;;
+    ps\ *)
+      if [[ $* == *--quiet* ]]; then
+        (cd "$state" && find orphans containers -type f -printf '%f\n')
+      elif exists ps; then
+        cat "$state/ps"
+      fi
+      ;;
     logs\ *) cat "$state/logs-${!#}" ;;
     images\ * | service\ ls | node\ ls | info\ *) ;;
     rm\ *)
-      rm -f "$state/orphans/${!#}"
-      effect "rm ${!#}"
+      local container
+      for container in "${@:3}"; do
+        [[ $container != -* ]] || continue
+        rm -f "$state/orphans/$container" "$state/containers/$container"
+        effect "rm $container"
+      done
       ;;
+    volume\ ls) find "$state/volumes" -type f -printf '%f\n' ;;
+    volume\ rm) (cd "$state/volumes" && rm -f "${@:4}") ;;
+    network\ prune | builder\ prune) ;;
     *) exit 64 ;;
   esac
 }
@@ -293,7 +309,11 @@ stub_iptables() {
       : >"$state/$jump"
       effect "jump $name $4 ${!#}"
       ;;
-    -S\ *) if exists "foreign-$4"; then cat "$state/foreign-$4"; fi ;;
+    -S\ *)
+      if [[ ${!#} == DOCKER* ]]; then grep -q "^:${!#} " "$state/docker-$4"; fi
+      if exists "docker-$4"; then grep "^-A ${!#} " "$state/docker-$4" || true; fi
+      if exists "foreign-$4"; then cat "$state/foreign-$4"; fi
+      ;;
     *" -j MASQUERADE")
       grep -vxF -- "-A ${*:6}" "$state/foreign-$4" >"$state/foreign-$4.new" || true
       mv "$state/foreign-$4.new" "$state/foreign-$4"
@@ -322,7 +342,7 @@ stub_wpa_cli() {
 }
 
 stub_systemctl() {
-  case "$1 $2" in
+  case "$1 ${2:-}" in
     'show --property') if exists init; then cat "$state/init"; else echo active; fi ;;
     'list-units --failed') if exists failed; then cat "$state/failed"; fi ;;
     'is-active --quiet') exists "${3%.service}" ;;
@@ -338,6 +358,13 @@ stub_systemctl() {
       : >"$CUBEOS_ROOT/run/wpa_supplicant/wlan1"
       : >"$state/wpa_supplicant@wlan1"
       effect 'wpa_supplicant wlan1: restart'
+      ;;
+    stop\ cubeos-*.path) ;;
+    reboot\ ) effect reboot ;;
+    restart\ docker.service)
+      rm -f "$state/docker-broken"
+      if exists docker-rules; then cp "$state/docker-rules"/docker-* "$state"; fi
+      effect 'systemctl restart docker'
       ;;
     'restart cubeos-network-request.service' | 'restart avahi-daemon.service') effect "restart $2" ;;
     'restart --no-block') effect "restart $3" ;;
@@ -356,17 +383,13 @@ stub_systemctl() {
       if [[ -e $CUBEOS_ROOT/sys/class/net/wlan0 ]]; then : >"$state/hostapd"; fi
       ;;
     'stop cubeos-init.service') effect 'stop cubeos-init' ;;
-    'restart docker.service')
-      effect 'systemctl restart docker'
-      rm -f "$state/docker-broken"
-      ;;
     'start --no-block')
       case $3 in
         docker.service) effect 'systemctl start docker' ;;
         *) effect "start $3" ;;
       esac
       ;;
-    stop\ docker.service | start\ docker.service | reset-failed\ docker.service)
+    stop\ docker.s* | start\ docker.service | reset-failed\ docker.service)
       effect "systemctl $1 docker"
       ;;
     *) exit 64 ;;
@@ -380,16 +403,28 @@ case $name in
   systemctl) stub_systemctl "$@" ;;
   iptables | ip6tables) stub_iptables "$@" ;;
   iptables-restore | ip6tables-restore)
-    tee "$state/rules-${name%-restore}" | while read -r line; do
+    rules=$(cat)
+    if [[ $rules == *:CUBEOS* ]]; then echo "$rules" >"$state/rules-${name%-restore}"; fi
+    while read -r line; do
       case $line in
         \**) table=${line#?} ;;
+        :DOCKER* | -A\ [!C]*)
+          if exists cannot-restore; then exit 1; fi
+          echo "$line" >>"$state/docker-$table"
+          ;;
         :*)
           line=${line%% *}
           : >"$state/chain-${name%-restore}-$table-${line#:}"
           ;;
       esac
-    done
+    done <<<"$rules"
     ;;
+  iptables-save)
+    if exists "docker-$2"; then cat "$state/docker-$2"; fi
+    echo "-A INPUT -j CUBEOS-INPUT"
+    ;;
+  fstrim) ;;
+  mv | rm | tar) exec "/usr/bin/$name" "$@" ;;
   agetty) effect 'login prompt' ;;
   journalctl) if [[ $1 == --boot ]] && exists journal; then cat "$state/journal"; fi ;;
   ip) if exists eth0; then cat "$state/eth0"; fi ;;
