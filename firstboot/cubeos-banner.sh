@@ -1,6 +1,7 @@
 #!/bin/bash
 # Says on the console and at the login prompt how to reach this device and how its
-# boot went. Runs at the end of each boot and when the access point has changed.
+# boot went. Runs at the end of each boot, when the access point has changed and when
+# the watchdog has done something.
 set -Eeuo pipefail
 . "$(dirname "$(readlink -f "$0")")/lib.sh"
 
@@ -59,6 +60,12 @@ banner() {
   for unit in $(failed_units); do
     problems "$unit" | sed 's/^/Problem   /'
   done
+  if compgen -G "$RUN_DIR/watchdog/*.problem" >/dev/null; then
+    sed 's/^/Problem   /' "$RUN_DIR"/watchdog/*.problem
+  fi
+  if [[ -f $RUN_DIR/watchdog/actions ]]; then
+    tail -n 3 "$RUN_DIR/watchdog/actions" | sed 's/^/Watchdog  /'
+  fi
   access_point
   passwords
 }

@@ -3,6 +3,7 @@
 #   cubeos-network-mode                      what is in force
 #   cubeos-network-mode apply                put the saved mode in force and right what
 #                                            others have changed (every boot does)
+#   cubeos-network-mode check                whether the rules are still in force
 #   cubeos-network-mode MODE                 save MODE, put it in force, tell the API
 #   cubeos-network-mode ONLINE_WIFI NAME     and wlan1 joins the WiFi NAME; its key is
 #                                            the first line of standard input
@@ -104,6 +105,8 @@ add_jump() {
     "$1" -w 10 -t "$2" -I "$4" 1 -j "$3"
   fi
 }
+
+has_jump() { "$1" -w 10 -t "$2" -C "$4" -j "$3" 2>/dev/null || exit 1; }
 
 remove_chain() {
   if ! "$1" -w 10 -t "$2" -n -L "$3" >/dev/null 2>&1; then
@@ -213,7 +216,7 @@ known() { [[ $1 =~ ^(OFFLINE|ONLINE_ETH|ONLINE_WIFI)$ ]]; }
 # force, so that a power cut in between does not lose it.
 set_mode() {
   if ! known "${1:-}" || (($# > 2)) || [[ ${2+named} && $1 != ONLINE_WIFI ]]; then
-    die "usage: cubeos-network-mode [show|apply|OFFLINE|ONLINE_ETH|ONLINE_WIFI [NAME]|off]"
+    die "usage: cubeos-network-mode [show|apply|check|OFFLINE|ONLINE_ETH|ONLINE_WIFI [NAME]|off]"
   fi
   if [[ ${2+named} ]]; then
     save_wifi "$2" "$key"
@@ -247,6 +250,12 @@ case $1 in
       mode=OFFLINE
     fi
     apply "$mode"
+    ;;
+  check)
+    if [[ $(cat "$RUN_DIR/network-mode" 2>/dev/null) != off ]]; then
+      [[ $(<"$ROOT/proc/sys/net/ipv4/ip_forward") == 1 ]] || exit 1
+      each_chain has_jump
+    fi
     ;;
   off)
     each_chain remove_chain

@@ -59,6 +59,7 @@ func base(l services.List) []boottest.Scenario {
 			Name: "memory", About: "the system with Docker, but without services, is content with 350 MB",
 			From: boottest.Running,
 			Phases: []boottest.Phase{{Name: "idle", Checks: []boottest.Check{
+				does("watchdog off", "systemctl stop cubeos-watchdog.timer"), // it would bring them back
 				does("stacks away", "docker stack rm "+strings.Join(l.Of(services.Stack).Names(), " ")),
 				does("containers away", "docker rm --force "+strings.Join(containers, " ")),
 				says("nothing runs", "Docker is idle", "docker ps --quiet", ""),
