@@ -135,6 +135,14 @@ func (m *Machine) connect(ctx context.Context) (*ssh.Client, error) {
 	return g.client, nil
 }
 
+// ForgetHostKey has the next connection take whatever key the guest has: it has been
+// told to make new ones.
+func (m *Machine) ForgetHostKey() {
+	m.guest.mu.Lock()
+	defer m.guest.mu.Unlock()
+	m.guest.hostKey = nil
+}
+
 func (g *guest) disconnect() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -35,6 +35,7 @@ func All(l services.List) ([]boottest.Scenario, error) {
 		credentials(l),
 		nameService(l),
 		recovery(),
+		watchdogAndReset(l),
 		base(l),
 		access(),
 		raspberryPi(),
