@@ -38,9 +38,9 @@ func recovery() []boottest.Scenario {
 				)},
 				{Name: "Docker hangs", Checks: slices.Concat(
 					[]boottest.Check{
-						does("Docker hangs", "rm "+diagnosisFile+" && kill -STOP $(pidof dockerd)"),
+						does("Docker hangs", "systemctl stop cubeos-watchdog.timer && rm "+diagnosisFile+" && kill -STOP $(pidof dockerd)"),
 						presses("key 2", "2", `cubeos-diagnosis\.txt is on the boot partition`),
-						does("Docker goes on", "kill -CONT $(pidof dockerd)"),
+						does("Docker goes on", "kill -CONT $(pidof dockerd) && systemctl start cubeos-watchdog.timer"),
 					},
 					diagnosed(),
 					[]boottest.Check{presses("any key", " ", `5 log in`)},
