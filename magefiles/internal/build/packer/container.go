@@ -15,6 +15,8 @@ import (
 	"github.com/docker/docker/client"
 	"github.com/docker/docker/pkg/stdcopy"
 	"golang.org/x/sys/unix"
+
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd"
 )
 
 // create makes the container: over this machine's files if the daemon sees
@@ -159,7 +161,7 @@ func (b *packerRun) lost(err error) error {
 func (b *packerRun) outcome(ctx context.Context, status int64, out *output) error {
 	state, err := b.docker.ContainerInspect(ctx, b.container)
 	switch {
-	case unreachable(err):
+	case dockerd.Unreachable(err):
 		return b.lost(err)
 	case cerrdefs.IsNotFound(err):
 		return fmt.Errorf("the builder's container was removed while it ran%s", out.whereabouts())

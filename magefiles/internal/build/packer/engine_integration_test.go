@@ -19,6 +19,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/cubeos-app/releases/magefiles/internal/build/buildtest"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd/dockerdtest"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
@@ -74,8 +75,8 @@ build {
 
 func TestBuild(t *testing.T) {
 	img := buildtest.BaseImage(t)
-	d := startDockerd(t)
-	d.load(standIn(t), builderName)
+	d := dockerdtest.Start(t)
+	load(t, d, standIn(t), builderName)
 
 	t.Run("success", func(t *testing.T) {
 		w := newFixture(t, img)
@@ -229,7 +230,7 @@ func TestBuild(t *testing.T) {
 		w.nothingLeft(d)
 	})
 	t.Run("wrong architecture", func(t *testing.T) {
-		d.load(standInFor(t, "s390x"), "localhost/builder:s390x")
+		load(t, d, standInFor(t, "s390x"), "localhost/builder:s390x")
 		w := newFixture(t, img)
 		e := w.engine()
 		e.Builder.Reference = "localhost/builder:s390x"
@@ -290,13 +291,13 @@ func buildOnly(w *fixture) error {
 }
 
 func TestDaemonStoppedMidway(t *testing.T) {
-	d := startDockerd(t)
-	d.load(standIn(t), builderName)
+	d := dockerdtest.Start(t)
+	load(t, d, standIn(t), builderName)
 	w := newFixture(t, buildtest.BaseImage(t))
 	ended := w.hanging(t.Context())
-	d.stop()
+	d.Stop()
 	wants(t, <-ended, "went away during the build|stopped from outside")
-	d.start()
+	d.Start()
 	w.first("true")
 	if err := w.build(t.Context()); err != nil {
 		t.Fatal(err)
@@ -305,14 +306,14 @@ func TestDaemonStoppedMidway(t *testing.T) {
 }
 
 func TestDaemonLostMidway(t *testing.T) {
-	d := startDockerd(t)
-	d.load(standIn(t), builderName)
+	d := dockerdtest.Start(t)
+	load(t, d, standIn(t), builderName)
 	w := newFixture(t, buildtest.BaseImage(t))
-	lose := d.behindProxy()
+	lose := d.BehindProxy()
 	ended := w.hanging(t.Context())
 	lose()
 	wants(t, <-ended, "went away during the build", "left for the next build to clear away")
-	t.Setenv("DOCKER_HOST", "unix://"+d.socket())
+	t.Setenv("DOCKER_HOST", d.Host())
 	w.first("true")
 	if err := w.build(t.Context()); err != nil {
 		t.Fatal(err)
@@ -324,7 +325,7 @@ func TestDaemonLostMidway(t *testing.T) {
 }
 
 // container is the one container of this fixture's build.
-func (w *fixture) container(d *dockerd) string {
+func (w *fixture) container(d *dockerdtest.Daemon) string {
 	w.t.Helper()
 	found, err := d.ContainerList(w.t.Context(), container.ListOptions{
 		Filters: filters.NewArgs(filters.Arg("label", lockLabel+"="+w.engine().Lock)),
@@ -337,7 +338,7 @@ func (w *fixture) container(d *dockerd) string {
 
 // mounted is where this machine sees the root file system that the builder has
 // mounted in its container.
-func (w *fixture) mounted(d *dockerd) string {
+func (w *fixture) mounted(d *dockerdtest.Daemon) string {
 	w.t.Helper()
 	state, err := d.ContainerInspect(w.t.Context(), w.container(d))
 	if err != nil {

@@ -21,6 +21,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
 	"github.com/cubeos-app/releases/magefiles/internal/source/baseimage"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd/dockerdtest"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -117,7 +118,7 @@ func (w *fixture) tree() string {
 }
 
 // nothingLeft checks that a build left nothing but its image and its logs.
-func (w *fixture) nothingLeft(d *dockerd) {
+func (w *fixture) nothingLeft(d *dockerdtest.Daemon) {
 	w.t.Helper()
 	containers, err := d.ContainerList(context.Background(), container.ListOptions{All: true})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/docker/docker/pkg/jsonmessage"
 	"github.com/google/go-containerregistry/pkg/name"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -45,7 +46,7 @@ func (b Builder) present(ctx context.Context, docker *client.Client, log *progre
 	if err != nil {
 		return "", fmt.Errorf("asking the Docker daemon what it runs on: %w", err)
 	}
-	arch := goArch(info.Architecture)
+	arch := dockerd.GoArch(info.Architecture)
 	img, err := docker.ImageInspect(ctx, b.String())
 	if cerrdefs.IsNotFound(err) {
 		if err := b.pull(ctx, docker, arch, log); err != nil {
@@ -73,17 +74,6 @@ func (b Builder) digestOf(img image.InspectResponse) string {
 		}
 	}
 	return ""
-}
-
-// goArch translates what uname says.
-func goArch(machine string) string {
-	switch machine {
-	case "x86_64":
-		return "amd64"
-	case "aarch64":
-		return "arm64"
-	}
-	return machine
 }
 
 func (b Builder) pull(ctx context.Context, docker *client.Client, arch string, log *progress.Reporter) error {
@@ -139,7 +129,7 @@ func (b Builder) credentials() (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("the builder's image %q: %w", b.Reference, err)
 	}
-	file, err := dockerConfig()
+	file, err := dockerd.Config()
 	if err != nil {
 		return "", err
 	}

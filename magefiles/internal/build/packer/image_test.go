@@ -17,7 +17,8 @@ import (
 )
 
 func TestCredentialsAreDockersOwn(t *testing.T) {
-	dir := noDaemon(t)
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
 	secret := base64.StdEncoding.EncodeToString([]byte("user:secret"))
 	config := `{"auths":{"https://index.docker.io/v1/":{"auth":"` + secret + `"},"localhost:5000":{"auth":"` + secret + `"}}}`
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(config), 0o600); err != nil {
@@ -46,7 +47,8 @@ func TestCredentialsAreDockersOwn(t *testing.T) {
 
 // A desktop installation leaves a credsStore behind whose program is gone.
 func TestPullWithoutCredentials(t *testing.T) {
-	dir := noDaemon(t)
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(`{"credsStore": "missing"}`), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/build"
 	"github.com/cubeos-app/releases/magefiles/internal/build/embedded"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -37,6 +38,23 @@ type Engine struct {
 
 // undoWithin is how long a build has to clean up behind itself.
 const undoWithin = 2 * time.Minute
+
+// Check finds out whether there is a Docker daemon to work with.
+func Check(ctx context.Context) error {
+	daemon, err := connect(ctx)
+	if err != nil {
+		return err
+	}
+	return daemon.Close()
+}
+
+func connect(ctx context.Context) (*client.Client, error) {
+	daemon, err := dockerd.Connect(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%w; building with -engine=embedded needs none", err)
+	}
+	return daemon, nil
+}
 
 // Build implements engine.Engine.
 func (e Engine) Build(ctx context.Context, job build.Job) (err error) {
@@ -80,7 +98,7 @@ func (e Engine) Build(ctx context.Context, job build.Job) (err error) {
 // whose traces could not be told from others'.
 func (e Engine) check(job build.Job) error {
 	var problems []error
-	if hostID() == "" {
+	if dockerd.HostID() == "" {
 		problems = append(problems, errors.New("this machine has no host name, so what a killed build leaves in a Docker daemon could not be told from another machine's: set one"))
 	}
 	for _, path := range named(job) {

@@ -22,6 +22,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/proof/filelist"
 	"github.com/cubeos-app/releases/magefiles/internal/source/baseimage"
 	"github.com/cubeos-app/releases/magefiles/internal/source/debian"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd/dockerdtest"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -125,8 +126,8 @@ func parityFixture(t *testing.T, img baseimage.Image) *fixture {
 
 func TestBothEnginesMeanTheSame(t *testing.T) {
 	img := buildtest.BaseImage(t)
-	d := startDockerd(t)
-	d.load(standIn(t), builderName)
+	d := dockerdtest.Start(t)
+	load(t, d, standIn(t), builderName)
 	w := parityFixture(t, img)
 	if err := w.build(t.Context()); err != nil {
 		t.Fatalf("%v\n%s", err, w.said())

@@ -19,12 +19,14 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 
 	"github.com/cubeos-app/releases/magefiles/internal/build/buildtest"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd"
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd/dockerdtest"
 )
 
 func TestDaemonThatSeesNoneOfTheFiles(t *testing.T) {
 	img := buildtest.BaseImage(t)
-	d := startBlindDockerd(t, filepath.Dir(t.TempDir()))
-	d.load(standIn(t), builderName)
+	d := dockerdtest.StartBlind(t, filepath.Dir(t.TempDir()))
+	load(t, d, standIn(t), builderName)
 	build := func(script string) (*fixture, error) {
 		w := newFixture(t, img)
 		w.first(script)
@@ -72,7 +74,7 @@ func TestDaemonThatSeesNoneOfTheFiles(t *testing.T) {
 // TestPull pulls from a registry on the loopback interface, which a daemon
 // takes without TLS.
 func TestPull(t *testing.T) {
-	d := startDockerd(t)
+	d := dockerdtest.Start(t)
 	images := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.Contains(r.URL.Path, "/secret/") {
@@ -140,11 +142,11 @@ func TestPull(t *testing.T) {
 	}
 }
 
-func goArchHere(t *testing.T, d *dockerd) string {
+func goArchHere(t *testing.T, d *dockerdtest.Daemon) string {
 	t.Helper()
 	info, err := d.Info(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return goArch(info.Architecture)
+	return dockerd.GoArch(info.Architecture)
 }

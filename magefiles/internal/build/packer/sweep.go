@@ -15,6 +15,7 @@ import (
 	"github.com/docker/docker/api/types/volume"
 	"github.com/docker/docker/client"
 
+	"github.com/cubeos-app/releases/magefiles/internal/sys/dockerd"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/lock"
 )
 
@@ -41,21 +42,13 @@ func (b *packerRun) labels() map[string]string {
 
 // owner are the labels that say whose something is.
 func (e Engine) owner() map[string]string {
-	return map[string]string{projectLabel: project, hostLabel: hostID(), lockLabel: e.Lock}
-}
-
-// hostID tells machines apart that use the same daemon, containers of one
-// machine included.
-func hostID() string {
-	name, _ := os.Hostname()
-	id, _ := os.ReadFile("/etc/machine-id")
-	return strings.TrimSpace(name + " " + string(id))
+	return map[string]string{projectLabel: project, hostLabel: dockerd.HostID(), lockLabel: e.Lock}
 }
 
 // sweep clears away what killed builds of this machine have left in the
 // daemon, and their output in dir. The caller holds its own build's lock.
 func (e Engine) sweep(ctx context.Context, docker *client.Client, dir string) error {
-	mine := filters.NewArgs(filters.Arg("label", projectLabel+"="+project), filters.Arg("label", hostLabel+"="+hostID()))
+	mine := filters.NewArgs(filters.Arg("label", projectLabel+"="+project), filters.Arg("label", hostLabel+"="+dockerd.HostID()))
 	containers, err := docker.ContainerList(ctx, container.ListOptions{All: true, Filters: mine})
 	if err != nil {
 		return fmt.Errorf("looking for containers of killed builds: %w", err)

@@ -1,12 +1,16 @@
-package packer
+// Package dockerd finds the Docker daemon that the command line would talk to, and
+// knows of it what more than one user of it needs.
+package dockerd
 
 import (
 	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net"
 	"net/http"
@@ -22,6 +26,10 @@ import (
 	"github.com/docker/cli/cli/context/store"
 	"github.com/docker/docker/api/types/versions"
 	"github.com/docker/docker/client"
+	"github.com/docker/docker/pkg/jsonmessage"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/tarball"
 )
 
 // oldestAPI is that of Docker 20.10, the oldest one this was tried with.
@@ -30,19 +38,10 @@ const oldestAPI = "1.41"
 // defaultContext is Docker's name for "no context".
 const defaultContext = "default"
 
-// Check finds out whether there is a Docker daemon to work with.
-func Check(ctx context.Context) error {
-	docker, err := connect(ctx)
-	if err != nil {
-		return err
-	}
-	return docker.Close()
-}
-
-// connect returns a client of the Docker daemon that `docker` itself would
+// Connect returns a client of the Docker daemon that `docker` itself would
 // talk to: DOCKER_HOST, or else DOCKER_CONTEXT, or else the context chosen in
 // Docker's configuration, or else the local socket.
-func connect(ctx context.Context) (*client.Client, error) {
+func Connect(ctx context.Context) (*client.Client, error) {
 	opts, err := clientOptions()
 	if err != nil {
 		return nil, err
@@ -79,7 +78,7 @@ func contextName() (string, error) {
 	if name := os.Getenv("DOCKER_CONTEXT"); name != "" {
 		return name, nil
 	}
-	file, err := dockerConfig()
+	file, err := Config()
 	if err != nil {
 		return "", err
 	}
@@ -92,7 +91,9 @@ func contextName() (string, error) {
 // configDir is where Docker's command line keeps its configuration.
 func configDir() string { return cmp.Or(os.Getenv(config.EnvOverrideConfigDir), config.Dir()) }
 
-func dockerConfig() (*configfile.ConfigFile, error) {
+// Config reads the configuration of Docker's command line, with the credentials
+// that `docker login` stored.
+func Config() (*configfile.ConfigFile, error) {
 	file, err := config.Load(configDir())
 	if err != nil {
 		return nil, fmt.Errorf("reading Docker's configuration in %s: %w", configDir(), err)
@@ -180,14 +181,14 @@ func greet(ctx context.Context, docker *client.Client) error {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("this user may not use the Docker daemon at %s: %w; let root run the build, or add the user to the group docker (`sudo usermod -aG docker $USER`, then log in again)", host, err)
-	case unreachable(err):
-		return fmt.Errorf("no Docker daemon answers at %s; start it (`sudo systemctl start docker`), point DOCKER_HOST or `docker context use` at one, or build with -engine=embedded, which needs none: %w", host, err)
+		return fmt.Errorf("this user may not use the Docker daemon at %s: %w; let root do it, or add the user to the group docker (`sudo usermod -aG docker $USER`, then log in again)", host, err)
+	case Unreachable(err):
+		return fmt.Errorf("no Docker daemon answers at %s; start it (`sudo systemctl start docker`), or point DOCKER_HOST or `docker context use` at one: %w", host, err)
 	case err != nil:
 		return fmt.Errorf("the Docker daemon at %s: %w", host, err)
 	}
 	if ping.OSType != "" && ping.OSType != "linux" {
-		return fmt.Errorf("the Docker daemon at %s runs %s containers; the builder needs Linux ones", host, ping.OSType)
+		return fmt.Errorf("the Docker daemon at %s runs %s containers, not Linux ones", host, ping.OSType)
 	}
 	if versions.LessThan(ping.APIVersion, oldestAPI) {
 		return fmt.Errorf("the Docker daemon at %s is too old: it speaks version %q of the API, and %s (Docker 20.10) is the oldest that will do; upgrade Docker there", host, ping.APIVersion, oldestAPI)
@@ -195,9 +196,58 @@ func greet(ctx context.Context, docker *client.Client) error {
 	return nil
 }
 
-// unreachable reports whether err means that nobody answered, as against an
+// Unreachable reports whether err means that nobody answered, as against an
 // answer that is an error.
-func unreachable(err error) bool {
+func Unreachable(err error) bool {
 	var network *net.OpError
 	return client.IsErrConnectionFailed(err) || errors.As(err, &network) || errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist)
+}
+
+// HostID tells machines apart that use the same daemon, containers of one
+// machine included.
+func HostID() string {
+	name, _ := os.Hostname()
+	id, _ := os.ReadFile("/etc/machine-id")
+	return strings.TrimSpace(name + " " + string(id))
+}
+
+// GoArch translates what uname says, and so the daemon, into Go's name.
+func GoArch(machine string) string {
+	switch machine {
+	case "x86_64":
+		return "amd64"
+	case "aarch64":
+		return "arm64"
+	}
+	return machine
+}
+
+// Load gives the daemon an image under a name.
+func Load(ctx context.Context, docker *client.Client, tag name.Tag, img v1.Image) error {
+	r, w := io.Pipe()
+	go func() { w.CloseWithError(tarball.Write(tag, img, w)) }()
+	response, err := docker.ImageLoad(ctx, r)
+	if err == nil {
+		err = loaded(response.Body)
+	}
+	if err = errors.Join(err, r.Close()); err != nil {
+		return fmt.Errorf("loading the image %s into the Docker daemon: %w", tag, err)
+	}
+	return nil
+}
+
+// loaded reads what the daemon says of a load, and returns its error.
+func loaded(body io.ReadCloser) error {
+	defer body.Close()
+	for messages := json.NewDecoder(body); ; {
+		var m jsonmessage.JSONMessage
+		if err := messages.Decode(&m); err == io.EOF {
+			return nil
+		} else if err != nil {
+			return err
+		}
+		if m.Error != nil {
+			return m.Error
+		}
+	}
 }

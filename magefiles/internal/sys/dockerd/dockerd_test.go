@@ -1,4 +1,4 @@
-package packer
+package dockerd
 
 import (
 	"crypto/sha256"
@@ -84,7 +84,7 @@ func TestTheDaemonIsFoundAsDockerFindsIt(t *testing.T) {
 		{func() { t.Setenv("DOCKER_HOST", hosts["three"]) }, "three"},
 	} {
 		step.set()
-		docker, err := connect(t.Context())
+		docker, err := Connect(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -106,7 +106,7 @@ func TestContextOverSSHIsUnderstood(t *testing.T) {
 	t.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	addContext(t, dir, "far", "ssh://user@far.example")
 	useContext(t, dir, "far")
-	if _, err := connect(t.Context()); err == nil {
+	if _, err := Connect(t.Context()); err == nil {
 		t.Error("an ssh that fails was taken for a daemon")
 	}
 	if got, err := os.ReadFile(seen); err != nil || !regexp.MustCompile(`user.* far\.example .*system dial-stdio`).Match(got) {
@@ -123,14 +123,14 @@ func TestErrorsOfConnectingSayWhatToDo(t *testing.T) {
 		set   func()
 		wants []string
 	}{
-		"no socket":       {func() { t.Setenv("DOCKER_HOST", "unix://"+sockets+"/none") }, []string{"no Docker daemon answers at unix://", "systemctl start docker", "-engine=embedded"}},
+		"no socket":       {func() { t.Setenv("DOCKER_HOST", "unix://"+sockets+"/none") }, []string{"no Docker daemon answers at unix://", "systemctl start docker", "docker context use"}},
 		"nobody listens":  {func() { t.Setenv("DOCKER_HOST", "tcp://127.0.0.1:1") }, []string{"no Docker daemon answers at tcp://127.0.0.1:1"}},
 		"too old":         {func() { t.Setenv("DOCKER_HOST", "tcp://"+old.Addr().String()) }, []string{"too old", "1.38", "1.41", "upgrade Docker"}},
 		"unknown context": {func() { t.Setenv("DOCKER_HOST", ""); useContext(t, dir, "gone") }, []string{`context "gone"`, "docker context ls"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.set()
-			_, err := connect(t.Context())
+			_, err := Connect(t.Context())
 			for _, want := range test.wants {
 				if err == nil || !strings.Contains(err.Error(), want) {
 					t.Errorf("the error does not say %q: %v", want, err)
@@ -143,7 +143,7 @@ func TestErrorsOfConnectingSayWhatToDo(t *testing.T) {
 func TestASocketOfOthersIsNoMissingDaemon(t *testing.T) {
 	if os.Getenv("CUBEOS_TEST_SOCKET") != "" {
 		t.Setenv("DOCKER_HOST", os.Getenv("CUBEOS_TEST_SOCKET"))
-		_, err := connect(t.Context())
+		_, err := Connect(t.Context())
 		fmt.Println(err)
 		return
 	}
