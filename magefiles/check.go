@@ -94,6 +94,16 @@ func (Verify) Cache(ctx context.Context, cache *string) error {
 	})
 }
 
+// Contract runs the services' images of a profile in the Docker daemon that `docker` would talk to, and reports where one answers otherwise than its stand-in.
+//
+// They run as on a device at its first start, but reach neither a network nor that
+// daemon; HAL is privileged there, as it is on a device. Nothing of it is left in
+// the daemon. -mirror=HOST:PORT pulls from a registry mirror.
+func Contract(ctx context.Context, profile, cache, mirror *string) error {
+	f := flags{profile: profile, cache: cache, mirror: mirror, locked: true}
+	return build(ctx, f, []host.Group{host.Contract}, proof.Contract)
+}
+
 // goTest runs go test. The timeouts given to it are each package's, and hold on a
 // machine that has eight times as much to do.
 func goTest(ctx context.Context, args ...string) error {

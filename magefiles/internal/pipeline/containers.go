@@ -11,6 +11,9 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )
 
+// ContainerImagesDir is the profile's directory below docker-images/.
+func (b *Build) ContainerImagesDir() string { return filepath.Join(b.Root, b.values.containerImages) }
+
 // ContainerImages saves the services' images as archives into the profile's
 // directory below docker-images/.
 func (b *Build) ContainerImages(ctx context.Context) error {
@@ -18,11 +21,10 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 		ListFile: imagesList(b.Root),
 		Services: b.Services.Names(),
 		Devices:  b.values.devices,
-		Dir:      filepath.Join(b.Root, b.values.containerImages),
+		Dir:      b.ContainerImagesDir(),
 		CacheDir: b.downloads.Blobs(),
 		Mirror:   b.Mirror,
 		Update:   b.Update,
-		Locked:   b.Locked,
 		Reporter: b.Log,
 	}
 	listed, err := containerimage.ReadList(o.ListFile)
@@ -38,7 +40,7 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 		o.CacheDir = b.Cache.Blobs()
 		o.Mirror = "127.0.0.1:0" // until it runs; its identity is MirrorID
 	} else {
-		o.LockFile = filepath.Join(b.Root, "skopeo", "images.lock")
+		o.LockFile, o.Locked = filepath.Join(b.Root, "skopeo", "images.lock"), b.Locked
 	}
 	inputs, err := containerimage.InputsDigest(o)
 	if err != nil {

@@ -20,9 +20,10 @@ import (
 // Where things are in the checkout; on the device they are the same below the
 // root directory.
 const (
-	File     = "configs/rootfs/usr/local/share/cubeos/services.json"
-	apps     = "configs/rootfs/cubeos/coreapps" // a directory a service
-	composed = "appconfig/docker-compose.yml"   // in it: how Docker runs the service
+	RootFS   = "configs/rootfs"
+	File     = RootFS + "/usr/local/share/cubeos/services.json"
+	apps     = RootFS + "/cubeos/coreapps"    // a directory a service
+	composed = "appconfig/docker-compose.yml" // in it: how Docker runs the service
 )
 
 // Kind is how a service is run.
@@ -80,6 +81,12 @@ func (p Port) Container() int {
 		return p.Target
 	}
 	return p.Port
+}
+
+// ComposeFile is how Docker runs the service, a path below the device's root
+// directory.
+func (s Service) ComposeFile() string {
+	return strings.TrimPrefix(path.Join(apps, s.Name, composed), RootFS+"/")
 }
 
 // SwarmService is the name that Swarm gives to the service of a stack.

@@ -8,16 +8,17 @@ type Group string
 
 // The groups.
 const (
-	Build Group = "build" // making, compressing and describing an image
-	Lab   Group = "lab"   // making the lab profile's base image
-	Boot  Group = "boot"  // booting an image in the emulator
-	Lint  Group = "lint"  // checking the sources
-	Test  Group = "test"  // what only the tests use
-	Bench Group = "bench" // what builds are measured against
+	Build    Group = "build"    // making, compressing and describing an image
+	Lab      Group = "lab"      // making the lab profile's base image
+	Boot     Group = "boot"     // booting an image in the emulator
+	Lint     Group = "lint"     // checking the sources
+	Test     Group = "test"     // what only the tests use
+	Bench    Group = "bench"    // what builds are measured against
+	Contract Group = "contract" // comparing the real services with their stand-ins
 )
 
 // AllGroups is every group there is.
-func AllGroups() []Group { return []Group{Build, Lab, Boot, Lint, Test, Bench} }
+func AllGroups() []Group { return []Group{Build, Lab, Boot, Lint, Test, Bench, Contract} }
 
 // Requirement is a program or a file that has to be there, and the package
 // that brings it.
@@ -51,7 +52,7 @@ func Requirements() []Requirement {
 		{Tool: "fsck.vfat", Package: "dosfstools", For: "checking the boot partition", Groups: []Group{Build, Test}},
 		{Tool: "mke2fs", Package: "e2fsprogs", For: "making the root file system", Groups: []Group{Build}},
 		{Tool: "debugfs", Package: "e2fsprogs", For: "reading the root file system", Groups: []Group{Build, Boot}},
-		{Tool: "unshare", Package: "util-linux", For: "mounts that nobody else sees", Groups: []Group{Build, Lab}},
+		{Tool: "unshare", Package: "util-linux", For: "mounts that nobody else sees", Groups: []Group{Build, Lab, Contract}},
 		{Tool: "mount", Package: "mount", For: "root file systems under construction", Groups: []Group{Build, Lab}},
 		{Tool: "losetup", Package: "mount", For: "file systems inside an image", Groups: []Group{Build}},
 		{Tool: "ps", Package: "procps", For: "finding what a killed run left behind", Groups: []Group{Build, Boot, Test}},
@@ -79,11 +80,11 @@ func Requirements() []Requirement {
 		{Tool: "zerofree", Package: "zerofree", For: "clearing what is free in an image, to compare with", Groups: []Group{Bench}},
 		{Tool: "ssh-keygen", Package: "openssh-client", For: "testing how a device makes its host keys", Groups: []Group{Test}},
 		{Tool: "curl", Package: "curl", For: "testing how a device talks to its services", Groups: []Group{Test}},
-		{Tool: "jq", Package: "jq", For: "testing how a device talks to its services", Groups: []Group{Test}},
+		{Tool: "jq", Package: "jq", For: "testing how a device talks to its services", Groups: []Group{Test, Contract}},
 		{Tool: "gcc", Package: "gcc", For: "Go's race detector", Groups: []Group{Test}},
 		// Only recommended by gcc.
 		{Files: []string{"/usr/include/stdlib.h"}, Package: "libc6-dev", For: "Go's race detector", Groups: []Group{Test}},
-		{Tool: "python3", Package: "python3", For: "testing how Pi-hole's database is made", Groups: []Group{Test}},
+		{Tool: "python3", Package: "python3", For: "making Pi-hole's database as a build does", Groups: []Group{Test, Contract}},
 		{Tool: "systemd-analyze", Package: "systemd", For: "checking the device's units", Groups: []Group{Test}},
 		// A user of -engine=packer may have Docker from anywhere, on any machine.
 		{Tool: "dockerd", Package: "docker.io", For: "testing the Packer engine with a daemon of its own", Groups: []Group{Test}},

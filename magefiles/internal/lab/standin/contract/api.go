@@ -6,7 +6,7 @@ import "net/http"
 // with the wizard skipped, and nothing else changed.
 func api() Suite {
 	bearer := map[string]string{"Authorization": "Bearer {token}"}
-	return Suite{Service: "cubeos-api", Steps: []Step{
+	return Suite{Service: "cubeos-api", Login: "admin:cubeos", Steps: []Step{
 		{Name: "health", Path: "/health", Status: http.StatusOK, Want: `{"status": "healthy", "version": "<any>", "timestamp": "<any>", "uptime_seconds": "<any>"}`},
 		{Name: "anything before the wizard", Path: "/api/v1/network/mode", Status: http.StatusPreconditionRequired,
 			Want: `{"error": "Setup required", "setup_required": true, "redirect": "/setup"}`},

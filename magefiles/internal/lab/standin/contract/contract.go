@@ -37,7 +37,10 @@ type Step struct {
 // as far as its steps succeed.
 type Suite struct {
 	Service string
-	Steps   []Step
+	// Login is USER:PASSWORD of a device whose owner has not changed them; ${NAME}
+	// stands for a variable of its secrets.env.
+	Login string
+	Steps []Step
 }
 
 // Suites returns the contracts, one a service.
@@ -56,15 +59,17 @@ func For(service string) (Suite, error) {
 }
 
 // Check makes the requests, in their order, of the service at base, whose user
-// and password are {user} and {password} in the requests. It goes on after a
-// step that failed; the error holds all of them.
-func (s Suite) Check(ctx context.Context, base *url.URL) error {
+// and password are {user} and {password} in the requests. transport is how it is
+// reached, nil is by this machine's network. It goes on after a step that failed;
+// the error joins all of them.
+func (s Suite) Check(ctx context.Context, base *url.URL, transport http.RoundTripper) error {
 	values := map[string]string{"user": base.User.Username()}
 	values["password"], _ = base.User.Password()
 	root := *base
 	root.User = nil
 	client := &http.Client{
-		Timeout: time.Minute,
+		Transport: transport,
+		Timeout:   time.Minute,
 		CheckRedirect: func(*http.Request, []*http.Request) error {
 			return http.ErrUseLastResponse
 		},

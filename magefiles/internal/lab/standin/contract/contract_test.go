@@ -45,7 +45,7 @@ func TestRealServices(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := suite.Check(t.Context(), base); err != nil {
+			if err := suite.Check(t.Context(), base, nil); err != nil {
 				t.Error(err)
 			}
 		})
@@ -62,7 +62,7 @@ func check(t *testing.T, service, raw string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := suite.Check(t.Context(), base); err != nil {
+	if err := suite.Check(t.Context(), base, nil); err != nil {
 		t.Error(err)
 	}
 }
@@ -182,12 +182,12 @@ func TestAnswerHasToHaveWhatIsWanted(t *testing.T) {
 		`{"said": "secret", "a": {}}`: false,
 	} {
 		suite := contract.Suite{Service: "test", Steps: []contract.Step{{Name: "answer", Path: "/", Header: map[string]string{"Said": "secret"}, Status: http.StatusOK, Want: want}}}
-		if err := suite.Check(t.Context(), base); (err == nil) != good {
+		if err := suite.Check(t.Context(), base, nil); (err == nil) != good {
 			t.Errorf("%s: %v", want, err)
 		}
 	}
 	suite := contract.Suite{Service: "test", Steps: []contract.Step{{Name: "status", Path: "/", Status: http.StatusNotFound}, {Name: "text", Path: "/", Status: http.StatusOK, Text: "absent"}}}
-	if err := suite.Check(t.Context(), base); err == nil || !strings.Contains(err.Error(), "status") || !strings.Contains(err.Error(), "text") {
+	if err := suite.Check(t.Context(), base, nil); err == nil || !strings.Contains(err.Error(), "status") || !strings.Contains(err.Error(), "text") {
 		t.Errorf("got %v", err)
 	}
 }

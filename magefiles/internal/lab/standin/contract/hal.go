@@ -5,7 +5,7 @@ import "net/http"
 // hal needs a HAL with keys, and one of them as the user. It changes nothing.
 func hal() Suite {
 	key := map[string]string{"X-HAL-Key": "{user}"}
-	return Suite{Service: "cubeos-hal", Steps: []Step{
+	return Suite{Service: "cubeos-hal", Login: "${HAL_CORE_KEY}:", Steps: []Step{
 		{Name: "health without a key", Path: "/health", Status: http.StatusOK, Want: `{"status": "<any>"}`},
 		{Name: "the same below /hal", Path: "/hal/health", Status: http.StatusOK},
 		{Name: "anything else without a key", Path: "/hal/system/os", Status: http.StatusUnauthorized, Want: `{"error": "missing X-HAL-Key header", "code": 401}`},

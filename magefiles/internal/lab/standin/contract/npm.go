@@ -7,7 +7,7 @@ import "net/http"
 func npm() Suite {
 	bearer := map[string]string{"Authorization": "Bearer {token}"}
 	theirs := map[string]string{"Authorization": "Bearer {theirs}"}
-	return Suite{Service: "npm", Steps: []Step{
+	return Suite{Service: "npm", Login: "${CUBEOS_NPM_EMAIL}:${CUBEOS_NPM_PASSWORD}", Steps: []Step{
 		{Name: "health", Path: "/api/", Status: http.StatusOK, Want: `{"status": "OK", "setup": true, "version": {"major": 2}}`},
 		{Name: "the API's name without a slash", Path: "/api", Status: http.StatusFound},
 		{Name: "an unknown path", Path: "/api/no/such", Status: http.StatusNotFound, Want: `{"error": {"code": 404}}`},

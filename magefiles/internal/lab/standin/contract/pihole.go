@@ -6,7 +6,7 @@ import "net/http"
 // web port excepted.
 func pihole() Suite {
 	sid := map[string]string{"sid": "{sid}"}
-	return Suite{Service: "pihole", Steps: []Step{
+	return Suite{Service: "pihole", Login: ":${CUBEOS_PIHOLE_PASSWORD}", Steps: []Step{
 		{Name: "the web interface wants a log-in", Path: "/admin/", Status: http.StatusFound},
 		{Name: "the log-in page", Path: "/admin/login", Status: http.StatusOK, Text: "<title>Pi-hole "},
 		{Name: "settings without a session", Path: "/api/config/dhcp/active", Status: http.StatusUnauthorized,
