@@ -139,7 +139,7 @@ func (s *store) resolveAll(ctx context.Context, o Options, entries []Entry, pinn
 				return nil, fmt.Errorf("resolving %s: %w", e.Reference, context.Cause(ctx))
 			}
 			if err != nil {
-				problems = append(problems, s.explain(e, from, err))
+				problems = append(problems, s.explain(o.ListFile, e, from, err))
 				continue
 			}
 			digest = h.String()
@@ -170,14 +170,14 @@ func (s *store) save(ctx context.Context, o Options, l Locked) (Image, error) {
 	}
 	img, err := s.open(ctx, from.Repository, digest)
 	if err != nil {
-		return saved, s.explain(l.Entry, from, err)
+		return saved, s.explain(o.ListFile, l.Entry, from, err)
 	}
 	started := time.Now()
 	if err := s.fetchLayers(ctx, from.Repository, img, "pulling "+l.Name); err != nil {
-		return saved, s.explain(l.Entry, from, err)
+		return saved, s.explain(o.ListFile, l.Entry, from, err)
 	}
 	if err := img.checkLayers(ctx); err != nil {
-		return saved, s.explain(l.Entry, from, err)
+		return saved, s.explain(o.ListFile, l.Entry, from, err)
 	}
 	if err := remove(filepath.Join(o.Dir, SumsFile)); err != nil {
 		return saved, err

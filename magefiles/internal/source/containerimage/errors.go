@@ -23,13 +23,13 @@ func isLocal(err error) bool {
 	return errors.As(err, &perr)
 }
 
-// explain says which image err is about and, where the cause is known, what to
-// do about it.
-func (s *store) explain(e Entry, from name.Tag, err error) error {
-	what := fmt.Sprintf("pulling %s (%s)", e.Name, e.Reference)
+// explain says which image err is about, where the list asks for it and, where the
+// cause is known, what to do about it.
+func (s *store) explain(list string, e Entry, from name.Tag, err error) error {
+	what := fmt.Sprintf("pulling %s (%s, %s:%d)", e.Name, e.Reference, list, e.line)
 	host := from.RegistryStr()
 	if host != e.tag.RegistryStr() {
-		what = fmt.Sprintf("pulling %s (%s, from mirror %s)", e.Name, e.Reference, host)
+		what = fmt.Sprintf("pulling %s (%s, %s:%d, from mirror %s)", e.Name, e.Reference, list, e.line, host)
 	}
 	return fmt.Errorf("%s: %w%s", what, err, hint(host, err, s.source.keychain.problem(host)))
 }
@@ -40,6 +40,15 @@ func shown(host string) string {
 		return "docker.io"
 	}
 	return host
+}
+
+// logIn says how to give credentials.
+func logIn(host string) string {
+	token := ""
+	if host == "ghcr.io" {
+		token = " (the password is a token with read:packages)"
+	}
+	return fmt.Sprintf("log in with `docker login %s`%s, or in CI set the variable %s to what ~/.docker/config.json then has", host, token, AuthVariable)
 }
 
 // hint is what to do about err. noCredentials is why there are none for the
@@ -56,13 +65,13 @@ func hint(host string, err, noCredentials error) string {
 		switch terr.StatusCode {
 		case http.StatusUnauthorized, http.StatusForbidden:
 			if noCredentials != nil {
-				return fmt.Sprintf("\n%s does not let us have it without credentials, and Docker's can not be read (%v): check the name in images.txt, and if the image is private log in with `docker login %s`, or correct credsStore and credHelpers in Docker's config.json", host, noCredentials, host)
+				return fmt.Sprintf("\n%s does not let us have it without credentials, and Docker's can not be read (%v): correct the reference if it is wrong, or if the image is private, %s, or correct credsStore and credHelpers in Docker's config.json", host, noCredentials, logIn(host))
 			}
-			return fmt.Sprintf("\n%s does not let us have it: check the name in images.txt, and if the image is private log in with `docker login %s`", host, host)
+			return fmt.Sprintf("\n%s does not let us have it: correct the reference if it is wrong, or if the image is private, %s", host, logIn(host))
 		case http.StatusNotFound:
-			return fmt.Sprintf("\n%s has no such image: correct the reference in images.txt, or if only the digest is gone, %s", host, updateHint)
+			return fmt.Sprintf("\n%s has no such image, or shows it to nobody who is not logged in: correct the reference if it is wrong; if the image is private, %s; if only the digest is gone, %s", host, logIn(host), updateHint)
 		case http.StatusTooManyRequests:
-			return fmt.Sprintf("\n%s limits how much may be pulled: wait, or log in with `docker login %s`", host, host)
+			return fmt.Sprintf("\n%s limits how much may be pulled: wait, or %s", host, logIn(host))
 		}
 		return ""
 	}

@@ -62,7 +62,7 @@ func TestFaultyRegistry(t *testing.T) {
 		{"too many requests", 99, status(http.StatusTooManyRequests), "limits how much may be pulled", attempts},
 		{"unauthorized", 99, status(http.StatusUnauthorized), "log in with `docker login", 1},
 		{"forbidden", 99, status(http.StatusForbidden), "log in with `docker login", 1},
-		{"gone", 99, status(http.StatusNotFound), "has no such image", 1},
+		{"gone", 99, status(http.StatusNotFound), "has no such image, or shows it to nobody who is not logged in", 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tr := startRegistry(t)
@@ -87,7 +87,7 @@ func TestFaultyRegistry(t *testing.T) {
 				}
 				return
 			}
-			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "pulling a ("+refA) {
+			if err == nil || !strings.Contains(err.Error(), tt.want) || !strings.Contains(err.Error(), "pulling a ("+refA+", "+o.ListFile+":1") {
 				t.Errorf("got %v\nwant %q in it", err, tt.want)
 			}
 			if got := files(t, o.Dir); len(got) > 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/authn"
 )
 
-// keychain has the credentials that Docker has. Where they can not be read, as
+// keychain has the credentials of AuthVariable, or else those that Docker has. Where they can not be read, as
 // with a desktop installation's credsStore on a server, it warns and has none:
 // public images need none.
 type keychain struct {
@@ -30,7 +30,7 @@ func (k *keychain) ResolveContext(ctx context.Context, r authn.Resource) (authn.
 	if k.problem(host) != nil {
 		return authn.Anonymous, nil // a program that fails can take its time over it
 	}
-	auth, err := authn.Resolve(ctx, authn.DefaultKeychain, r)
+	auth, err := authn.Resolve(ctx, authn.NewMultiKeychain(environment{}, authn.DefaultKeychain), r)
 	if err == nil {
 		return auth, nil
 	}

@@ -242,9 +242,9 @@ func TestWhatARegistryDoesNotHave(t *testing.T) {
 	o := testOptions(t, tr, "a "+refA, "b "+refB, "c docker.io/example/none:1")
 	_, err := Download(t.Context(), o)
 	for _, want := range []string{
-		"pulling a (" + refA + ", from mirror " + tr.addr + "): it is not made for linux/arm64, only for linux/amd64",
-		"pulling b (" + refB + ", from mirror " + tr.addr + "): it is not made for linux/arm64, only for linux/amd64",
-		"pulling c (docker.io/example/none:1", "has no such image: correct the reference",
+		"pulling a (" + refA + ", " + o.ListFile + ":1, from mirror " + tr.addr + "): it is not made for linux/arm64, only for linux/amd64",
+		"pulling b (" + refB + ", " + o.ListFile + ":2, from mirror " + tr.addr + "): it is not made for linux/arm64, only for linux/amd64",
+		"pulling c (docker.io/example/none:1", "has no such image, or shows it to nobody who is not logged in",
 	} {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v\nwant %q in it", err, want)
