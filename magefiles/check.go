@@ -16,8 +16,8 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
-// Aliases lets `mage test` be everything.
-var Aliases = map[string]any{"test": Test.All}
+// Aliases lets `mage test` be everything, and `mage ci` what a job is for.
+var Aliases = map[string]any{"test": Test.All, "ci": CI.Job}
 
 // Test groups the tests.
 type Test mg.Namespace
@@ -115,7 +115,7 @@ func goTest(ctx context.Context, args ...string) error {
 	}.Run(ctx)
 }
 
-// Lint checks the sources: gofmt, golangci-lint, deadcode, shellcheck, shfmt, the documents' links, and the recipe by Packer itself; it changes nothing.
+// Lint checks the sources: gofmt, golangci-lint, deadcode, shellcheck, shfmt, GitLab's pipeline, the documents' links, and the recipe by Packer itself; it changes nothing.
 func Lint(ctx context.Context) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -123,5 +123,9 @@ func Lint(ctx context.Context) error {
 	if err := host.EnsureInstalled(ctx, host.Needs{Groups: []host.Group{host.Lint}}, log); err != nil {
 		return err
 	}
-	return lint.Run(ctx, log)
+	o, err := flags{}.options(log)
+	if err != nil {
+		return err
+	}
+	return lint.Run(ctx, o.Cache.NPM(), log)
 }

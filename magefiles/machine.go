@@ -4,15 +4,17 @@ package main
 
 import (
 	"context"
+	"errors"
 	"os"
 
 	"github.com/cubeos-app/releases/magefiles/internal/pipeline"
+	"github.com/cubeos-app/releases/magefiles/internal/release/gitlab"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/host"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
 
-// Prereqs installs what building, booting and testing need; -check only reports what is missing.
+// Prereqs installs what building, booting and testing need; -check only reports what is missing, in a GitLab job also of what its image job wants of the runner.
 func Prereqs(ctx context.Context, cache *string, check *bool) error {
 	ctx, stop := interruptible(ctx)
 	defer stop()
@@ -31,10 +33,14 @@ func Prereqs(ctx context.Context, cache *string, check *bool) error {
 	for _, u := range report.Unchecked {
 		o.Log.Printf("not checked: %s", u)
 	}
-	if report.OK() {
+	err = report.Err()
+	if os.Getenv("GITLAB_CI") == "true" {
+		err = errors.Join(err, gitlab.CheckRunner(os.Getenv))
+	}
+	if err == nil {
 		o.Log.Printf("nothing is missing")
 	}
-	return report.Err()
+	return err
 }
 
 // Binfmt lets this machine execute arm64 programs, in chroots too.

@@ -4,18 +4,22 @@ package lint
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/build/packer"
 	"github.com/cubeos-app/releases/magefiles/internal/docs"
 	"github.com/cubeos-app/releases/magefiles/internal/recipe"
+	"github.com/cubeos-app/releases/magefiles/internal/release/gitlab"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
 // Run checks the sources of the repository that is the working directory, and
-// reports everything that is wrong with them. It changes nothing.
-func Run(ctx context.Context, log *progress.Reporter) error {
+// reports everything that is wrong with them. It changes nothing but the directory
+// cache, which keeps what it fetches.
+func Run(ctx context.Context, cache string, log *progress.Reporter) error {
 	scripts, err := shellScripts(ctx)
 	if err != nil {
 		return err
@@ -36,6 +40,7 @@ func Run(ctx context.Context, log *progress.Reporter) error {
 		{"shellcheck", func() error { return process.Run(ctx, append([]string{"shellcheck"}, scripts...)...) }},
 		{"shfmt", func() error { return process.Run(ctx, append([]string{"go", "tool", "shfmt", "-d"}, scripts...)...) }},
 		{"recipe format", func() error { return recipeFormat(recipes) }},
+		{"GitLab's pipeline", func() error { return pipeline(ctx, cache) }},
 		{"links of the documents", func() error { return docs.CheckLinks(".") }},
 		{"recipe by Packer itself, which is compiled the first time", func() error { return packer.Validate(ctx, ".") }},
 	} {
@@ -47,6 +52,24 @@ func Run(ctx context.Context, log *progress.Reporter) error {
 
 func golangci(ctx context.Context) error {
 	return process.Run(ctx, "go", "tool", "-modfile=.ci/golangci.mod", "golangci-lint", "run", "--config=.ci/golangci.yml", "./magefiles/...")
+}
+
+// pipeline has a parser of GitLab's language read the jobs.
+func pipeline(ctx context.Context, cache string) (err error) {
+	dir, err := os.MkdirTemp("", "cubeos-lint-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	work := filepath.Join(dir, "pipeline")
+	if err := os.Mkdir(work, 0o755); err != nil {
+		return err
+	}
+	parser, err := gitlab.OpenParser(ctx, ".", dir, cache)
+	if err != nil {
+		return err
+	}
+	return parser.CheckPipeline(ctx, ".", work)
 }
 
 func recipeFormat(files []string) error {

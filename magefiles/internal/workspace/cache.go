@@ -32,6 +32,9 @@ func (c Cache) Blobs() string { return filepath.Join(string(c), "blobs") }
 // Packages is where the archives of Debian packages are.
 func (c Cache) Packages() string { return filepath.Join(string(c), "packages") }
 
+// NPM is where the archives of npm's packages are.
+func (c Cache) NPM() string { return filepath.Join(string(c), "npm") }
+
 // lockFile is what every build holds together for as long as it uses the cache,
 // and what empties the cache holds alone.
 func (c Cache) lockFile() string { return filepath.Join(string(c), "lock") }

@@ -1,7 +1,9 @@
-// Package gitlab decides what a GitLab job has to do.
+// Package gitlab decides what a GitLab job has to do, and checks the pipeline that
+// the jobs are in.
 package gitlab
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -15,6 +17,9 @@ const (
 	StageCheck = "check" // on every push
 	StageImage = "image" // on tags and on manual runs
 )
+
+// protected is "true" where not everybody may push.
+const protected = "CI_COMMIT_REF_PROTECTED"
 
 // Target is a target of the magefiles that a job runs.
 type Target string
@@ -48,7 +53,7 @@ func Plan(env func(string) string) (Job, error) {
 		return Job{Targets: []Target{Lint, Unit}}, nil
 	case StageImage:
 		job, err := planImage(env("CI_COMMIT_TAG"), env("CI_PIPELINE_SOURCE"), env(ProfileVariable))
-		if err != nil {
+		if err = errors.Join(err, CheckRunner(env)); err != nil {
 			return Job{}, fmt.Errorf("planning the job %s: %w", env("CI_JOB_NAME"), err)
 		}
 		return job, nil
@@ -57,6 +62,20 @@ func Plan(env func(string) string) (Job, error) {
 	default:
 		return Job{}, fmt.Errorf("job %s is in stage %q: want %s or %s", env("CI_JOB_NAME"), stage, StageCheck, StageImage)
 	}
+}
+
+// CheckRunner reports what of a job's surroundings is not as an image job wants
+// them, as far as GitLab's variables tell.
+func CheckRunner(env func(string) string) error {
+	var problems []error
+	if env(protected) != "true" {
+		problems = append(problems, fmt.Errorf("%s is not protected: protect it in the project's settings (Repository, Protected branches or Protected tags), so that not everybody who may push gets a privileged runner", env("CI_COMMIT_REF_NAME")))
+	}
+	var tags []string
+	if err := json.Unmarshal([]byte(env("CI_RUNNER_TAGS")), &tags); err == nil && !slices.Contains(tags, "privileged") {
+		problems = append(problems, fmt.Errorf("the runner %s is not tagged privileged", env("CI_RUNNER_DESCRIPTION")))
+	}
+	return errors.Join(problems...)
 }
 
 // manualSources are the ways a person or a program of theirs starts a pipeline.

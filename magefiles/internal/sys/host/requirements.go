@@ -15,10 +15,11 @@ const (
 	Test     Group = "test"     // what only the tests use
 	Bench    Group = "bench"    // what builds are measured against
 	Contract Group = "contract" // comparing the real services with their stand-ins
+	CI       Group = "ci"       // running GitLab's jobs on this machine
 )
 
 // AllGroups is every group there is.
-func AllGroups() []Group { return []Group{Build, Lab, Boot, Lint, Test, Bench, Contract} }
+func AllGroups() []Group { return []Group{Build, Lab, Boot, Lint, Test, Bench, Contract, CI} }
 
 // Requirement is a program or a file that has to be there, and the package
 // that brings it.
@@ -43,8 +44,8 @@ func (r Requirement) Name() string {
 // as published of Ubuntu 24.04.
 func Requirements() []Requirement {
 	return []Requirement{
-		{Tool: "git", Package: "git", For: "the version and commit of a build", Groups: []Group{Build}},
-		{Files: []string{"/etc/ssl/certs/ca-certificates.crt"}, Package: "ca-certificates", For: "downloads over HTTPS", Groups: []Group{Build}},
+		{Tool: "git", Package: "git", For: "the version and commit of a build", Groups: []Group{Build, Lint, CI}},
+		{Files: []string{"/etc/ssl/certs/ca-certificates.crt"}, Package: "ca-certificates", For: "downloads over HTTPS", Groups: []Group{Build, Lint, CI}},
 		{Tool: "xz", Package: "xz-utils", For: "base images and the finished image", Groups: []Group{Build, Boot}},
 		{Tool: "sfdisk", Package: "fdisk", For: "partition tables", Groups: []Group{Build, Boot}},
 		{Tool: "mcopy", Package: "mtools", For: "the boot partition, without mounting it", Groups: []Group{Build, Boot}},
@@ -76,6 +77,7 @@ func Requirements() []Requirement {
 		{Tool: "depmod", Package: "kmod", For: "the modules of a test kernel", Groups: []Group{Boot}},
 		{Tool: "cpio", Package: "cpio", For: "the initramfs of a test kernel", Groups: []Group{Boot}},
 		{Tool: "shellcheck", Package: "shellcheck", For: "checking the shell scripts", Groups: []Group{Lint}},
+		{Tool: "rsync", Package: "rsync", For: "gitlab-ci-local, which copies with it", Groups: []Group{Test, CI}},
 		{Tool: "resize2fs", Package: "e2fsprogs", For: "shrinking an image, to compare with", Groups: []Group{Bench}},
 		{Tool: "zerofree", Package: "zerofree", For: "clearing what is free in an image, to compare with", Groups: []Group{Bench}},
 		{Tool: "ssh-keygen", Package: "openssh-client", For: "testing how a device makes its host keys", Groups: []Group{Test}},
