@@ -1,4 +1,5 @@
 #!/bin/busybox sh
+# shellcheck shell=dash
 # First program of the test kernel: does what the image's own initramfs would, and
 # no more. The root file system is the one that the kernel's command line names, as
 # on the device. The kernel's modules are on a disk of their own and are laid over
