@@ -1,6 +1,6 @@
 // Package native gives a chroot of another architecture the build machine's own
-// programs: one of the same version does the same, only many times faster than
-// under emulation.
+// programs: one of the same version, or of another update of the same release, does
+// the same, only many times faster than under emulation.
 //
 // They are injected over the root file system for one command and are gone after
 // it; programs that the command installs or replaces hide them.
@@ -30,7 +30,7 @@ type Overlay struct {
 	tree     string
 	packages map[string]contents // of those in tools
 	log      *progress.Reporter
-	warned   string // the last warning, which is not repeated at every step
+	told     map[string]bool // what is not said again at every step
 }
 
 // contents is what the overlay has of a package.
@@ -41,22 +41,31 @@ type contents struct {
 }
 
 // Files implements chroot.NativeOverlay: the programs of those packages in tools
-// that the root file system has in the same version, and what they all need.
+// that do what those of the root file system do, and what they all need.
 func (o *Overlay) Files(layers []string) ([]chroot.InjectedFile, error) {
 	have, err := present(layers)
 	if err != nil {
 		return nil, err
 	}
 	var files []chroot.InjectedFile
+	var emulated, updated []string
 	for _, t := range tools() {
-		if version, ok := have[t.pkg]; ok && sameVersion(version, o.packages[t.pkg].Version) {
-			files = append(files, o.filesOf(t, layers)...)
+		version, ok := have[t.pkg]
+		if !ok {
+			continue
 		}
+		own := o.packages[t.pkg].Version
+		if !t.fits(version, own) {
+			emulated = append(emulated, fmt.Sprintf("%s (%s, native %s)", t.pkg, version, own))
+			continue
+		}
+		if !sameVersion(version, own) {
+			updated = append(updated, fmt.Sprintf("%s (%s, native %s)", t.pkg, version, own))
+		}
+		files = append(files, o.filesOf(t, layers)...)
 	}
-	if other := strings.Join(o.otherVersions(have), ", "); other != "" && other != o.warned {
-		o.warned = other
-		o.log.Printf("warning: these run emulated, since the root file system has another version: %s", other)
-	}
+	o.tell("warning: these run emulated, since the root file system has another version", emulated)
+	o.tell("these are native and of another update of the same version", updated)
 	if len(files) == 0 {
 		return nil, nil
 	}
@@ -64,22 +73,25 @@ func (o *Overlay) Files(layers []string) ([]chroot.InjectedFile, error) {
 	return append(files, libraries...), err
 }
 
-// Matches reports whether the overlay has all its programs in the versions that
-// the root file system has.
-func (o *Overlay) Matches(layers []string) (bool, error) {
-	have, err := present(layers)
-	return len(o.otherVersions(have)) == 0, err
+// tell logs once what is to be said of packages.
+func (o *Overlay) tell(what string, packages []string) {
+	line := what + ": " + strings.Join(packages, ", ")
+	if len(packages) > 0 && !o.told[line] {
+		o.told[line] = true
+		o.log.Printf("%s", line)
+	}
 }
 
-// otherVersions describes the packages of which the overlay has another version.
-func (o *Overlay) otherVersions(have map[string]string) []string {
-	var other []string
+// Matches reports whether the overlay has all its programs in the very versions
+// that the root file system has.
+func (o *Overlay) Matches(layers []string) (bool, error) {
+	have, err := present(layers)
 	for _, t := range tools() {
-		if version, own := have[t.pkg], o.packages[t.pkg].Version; version != "" && !sameVersion(version, own) {
-			other = append(other, fmt.Sprintf("%s (%s, native %s)", t.pkg, version, own))
+		if version, ok := have[t.pkg]; ok && !sameVersion(version, o.packages[t.pkg].Version) {
+			return false, err
 		}
 	}
-	return other
+	return true, err
 }
 
 func (o *Overlay) filesOf(t tool, layers []string) []chroot.InjectedFile {

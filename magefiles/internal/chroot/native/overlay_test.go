@@ -62,20 +62,55 @@ func testOverlay(t *testing.T) *Overlay {
 	for _, path := range []string{"usr/bin/dash", "usr/bin/extra", "usr/sbin/depmod", "usr/bin/sed", ownDir + "/ld.so", ownDir + "/lib/libc.so.6"} {
 		write(t, filepath.Join(tree, path), program(elf.EM_X86_64))
 	}
-	return &Overlay{tree: tree, packages: map[string]contents{
+	return &Overlay{tree: tree, log: progress.New(io.Discard), told: map[string]bool{}, packages: map[string]contents{
 		"dash": {Version: "0.5.12-12", Programs: map[string]string{"usr/bin/dash": "", "usr/bin/extra": ""}},
 		"kmod": {Version: "34", Programs: map[string]string{"usr/sbin/depmod": "../bin/kmod"}},
 		"sed":  {Version: "4.9-2", Programs: map[string]string{"usr/bin/sed": ""}},
 	}}
 }
 
-func TestOnlyProgramsOfTheSameVersionAreReplaced(t *testing.T) {
+// Versions of Debian and of Raspberry Pi OS have these forms.
+func TestWhichNativeProgramsFit(t *testing.T) {
+	all := map[string]tool{}
+	for _, tool := range tools() {
+		all[tool.pkg] = tool
+	}
+	for _, tt := range []struct {
+		pkg, there, own string
+		want            bool
+	}{
+		{"sed", "4.9-2", "4.9-2", true},
+		{"sed", "4.9-2", "4.9-2+b3", true},
+		{"gzip", "1.13-1", "1.13-1+deb13u1", true},
+		{"gzip", "1.12-1", "1.13-1", false},
+		{"libc-bin", "2.41-12+rpt1+deb13u2", "2.41-12+deb13u5", true},
+		{"openssh-client", "1:10.0p1-7+deb13u2", "1:10.0p1-7+deb13u4", true},
+		{"openssh-client", "1:9.2p1-2+deb12u10", "1:10.0p1-7", false},
+		{"python3.13-minimal", "3.13.5-2+deb13u1", "3.13.5-2+deb13u5", true},
+		{"python3.13-minimal", "3.13.5-2", "3.13.6-1", false},
+		{"perl-base", "5.40.1-6", "5.40.2-1", false},
+		{"systemd", "257.9-1~deb13u1", "257.13-1~deb13u1", true},
+		{"systemd", "257.9-1", "258.1-1", false},
+		{"openssl", "3.5.7-1~deb13u3", "3.5.9-1~deb13u1", true},
+		{"openssl", "3.5.9-1", "3.6.0-1", false},
+		{"dpkg", "1.22.21", "1.22.22+deb13u1", true},
+		{"dpkg", "1.21.22", "1.22.22", false},
+		{"apt", "3.0.3+rpt1", "3.0.4", true},
+		{"apt", "2.6.1", "3.0.4", false},
+	} {
+		if got := all[tt.pkg].fits(tt.there, tt.own); got != tt.want {
+			t.Errorf("%s %s for %s: %v, want %v", tt.pkg, tt.own, tt.there, got, tt.want)
+		}
+	}
+}
+
+func TestOnlyProgramsThatFitAreReplaced(t *testing.T) {
 	lower, upper := t.TempDir(), t.TempDir()
 	for _, f := range []string{"dash", "kmod", "sed"} {
 		write(t, filepath.Join(lower, "usr/bin", f), program(elf.EM_AARCH64))
 	}
 	write(t, filepath.Join(lower, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "", "4.9-2"))
-	write(t, filepath.Join(upper, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "+b3", "4.9-3"))
+	write(t, filepath.Join(upper, "var/lib/dpkg/status"), fmt.Appendf(nil, status, "+deb13u1", "4.8-1"))
 	if err := os.MkdirAll(filepath.Join(upper, "usr/sbin"), 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +118,6 @@ func TestOnlyProgramsOfTheSameVersionAreReplaced(t *testing.T) {
 		t.Fatal(err)
 	}
 	o := testOverlay(t)
-	o.log = progress.New(io.Discard)
 	files, err := o.Files([]string{upper, lower})
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,35 @@ func sameVersion(a, b string) bool {
 	return binaryRebuild.ReplaceAllString(a, "") == binaryRebuild.ReplaceAllString(b, "")
 }
 
+// fits reports whether the native program, of version own, does what that of the
+// root file system does. Within a release Debian changes a package by patches for
+// single faults; of a few it takes upstream's maintenance releases, which differ
+// from each other no more than that.
+func (t tool) fits(version, own string) bool {
+	if sameVersion(version, own) {
+		return true
+	}
+	a, b := strings.Split(upstream(version), "."), strings.Split(upstream(own), ".")
+	if t.series > 0 {
+		a, b = a[:min(t.series, len(a))], b[:min(t.series, len(b))]
+	}
+	return slices.Equal(a, b)
+}
+
+var stableUpdate = regexp.MustCompile(`[+~](deb\d|b\d|rpt\d).*$`)
+
+// upstream returns the upstream version in that of a package (Debian Policy
+// 5.6.12), which may have no Debian revision.
+func upstream(version string) string {
+	if _, rest, ok := strings.Cut(version, ":"); ok {
+		version = rest
+	}
+	if i := strings.LastIndex(version, "-"); i >= 0 {
+		return version[:i]
+	}
+	return stableUpdate.ReplaceAllString(version, "")
+}
+
 // present reads the versions of the packages whose files are in the layers,
 // configured or not.
 func present(layers []string) (map[string]string, error) {

@@ -102,6 +102,6 @@ func (p *Provider) prepare(ctx context.Context, store *layer.Store) (*Overlay, e
 	if err != nil {
 		return nil, err
 	}
-	o := &Overlay{tree: tree, log: p.Log}
+	o := &Overlay{tree: tree, log: p.Log, told: map[string]bool{}}
 	return o, json.Unmarshal(raw, &o.packages)
 }

@@ -9,6 +9,7 @@ type tool struct {
 	extra  []string // directories of files the programs load
 	needs  []string // packages that bring such files
 	arch   bool     // has the name of its architecture compiled in, to be replaced
+	series int      // how many parts of the upstream version tell what it does; 0 is all
 }
 
 // tools is what provisioning spends its time in, by sampling emulated builds.
@@ -33,23 +34,24 @@ func tools() []tool {
 		// unpacking, and packing the initramfs
 		{pkg: "tar"}, {pkg: "gzip"}, {pkg: "xz-utils"}, {pkg: "zstd"}, {pkg: "cpio"}, {pkg: "bzip2"},
 		// hashes every file it unpacks, and rewrites its status at every package
-		{pkg: "dpkg", arch: true},
+		{pkg: "dpkg", arch: true, series: 2},
 		// resolving, fetching and verifying packages
-		{pkg: "apt", extra: []string{"usr/lib/apt"}}, {pkg: "sqv"}, {pkg: "gpgv"},
+		{pkg: "apt", extra: []string{"usr/lib/apt"}, series: 2}, {pkg: "sqv"}, {pkg: "gpgv"},
 		// what maintainer scripts call most: accounts, units, one large database
 		{pkg: "passwd"},
 		{
 			pkg: "systemd", only: []string{
 				"usr/bin/systemctl", "usr/bin/systemd-sysusers", "usr/bin/systemd-tmpfiles", "usr/bin/journalctl",
 			},
-			extra: []string{multi + "/systemd"},
+			extra:  []string{multi + "/systemd"},
+			series: 1,
 		},
-		{pkg: "udev", only: []string{"usr/bin/systemd-hwdb"}},
+		{pkg: "udev", only: []string{"usr/bin/systemd-hwdb"}, series: 1},
 		// reads and sorts out every kernel module; the rest of kmod goes into the
 		// initramfs
 		{pkg: "kmod", only: []string{"usr/sbin/depmod"}},
 		{pkg: "dracut-install", only: []string{"usr/lib/dracut/dracut-install"}},
-		{pkg: "openssl"}, // hashes every certificate
+		{pkg: "openssl", series: 2}, // hashes every certificate
 		{pkg: "libc-bin", only: []string{"usr/bin/localedef"}},
 		{pkg: "openssh-client", only: []string{"usr/bin/ssh-keygen"}},
 		// byte-compiles every module a package brings; the byte code is the same
@@ -61,8 +63,9 @@ func tools() []tool {
 	}
 }
 
-// aptConf makes the native apt manage the packages of the device.
-const aptConf = `APT::Architecture "arm64"; APT::Architectures { "arm64"; };
+// aptConf makes the native apt manage the packages of the device. Of which other
+// architectures the device takes packages, apt asks dpkg.
+const aptConf = `APT::Architecture "arm64";
 `
 
 const aptConfPath = "etc/apt/apt.conf.d/00native-assist"
