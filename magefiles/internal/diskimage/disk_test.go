@@ -110,8 +110,8 @@ func TestCommands(t *testing.T) {
 		got  []string
 		want string
 	}{
-		{mkfatArgv(FAT{"bootfs", 0xabc}, boot, "x.img"),
-			"mkfs.vfat -F 32 --invariant -n bootfs -i 00000abc --offset 16384 x.img 524288"},
+		{mkfatArgv(FAT{"bootfs", 0xabc, 1}, boot, "x.img"),
+			"mkfs.vfat -F 32 --invariant -n bootfs -i 00000abc --offset 16384 -s 1 x.img 524288"},
 		{mke2fsArgv(Ext4{"rootfs", "UUID", []string{"extent", "dir_index"}, "256", "SEED"}, root, 3000, "/r", "x.img"),
 			"mke2fs -q -F -t ext4 -O none,extent,dir_index -b 4096 -I 256 -N 8096 -U UUID -L rootfs -E offset=545259520,hash_seed=SEED,root_owner=0:0,lazy_itable_init=0,nodiscard -d /r x.img 1048576k"},
 		{copyFATArgv("x.img", boot, "/t"), "mcopy -s -p -Q -n -m -i x.img@@8388608 ::* /t"},

@@ -12,10 +12,11 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
-// FAT is what identifies the boot file system.
+// FAT is what identifies the boot file system, and how it is laid out.
 type FAT struct {
-	Label string
-	ID    uint32 // volume serial number
+	Label          string
+	ID             uint32 // volume serial number
+	ClusterSectors int    // 0 leaves it to mkfs.vfat
 }
 
 // UUID is the volume serial number the way blkid and fstab write it.
@@ -64,7 +65,22 @@ func ReadFAT(ctx context.Context, img string, p Partition) (FAT, error) {
 			return FAT{}, err
 		}
 	}
-	return fat, nil
+	fat.ClusterSectors, err = clusterSectors(img, p)
+	return fat, err
+}
+
+// clusterSectors reads the byte 13 of a FAT file system.
+func clusterSectors(img string, p Partition) (int, error) {
+	f, err := os.Open(img)
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var sectors [1]byte
+	if _, err := f.ReadAt(sectors[:], p.Start+13); err != nil {
+		return 0, fmt.Errorf("reading the boot file system of %s: %w", img, err)
+	}
+	return int(sectors[0]), nil
 }
 
 func probe(ctx context.Context, img string, p Partition, how ...string) (string, error) {

@@ -28,7 +28,7 @@ func (d dirs) BootDir() string              { return d.boot }
 func testLayout() Layout {
 	return Layout{
 		ID: 0xdeadbeef, BootStart: 8 << 20, BootSize: 64 << 20, BootType: "c",
-		Boot: FAT{"bootfs", 0x1234abcd},
+		Boot: FAT{"bootfs", 0x1234abcd, 1},
 		Root: Ext4{
 			Label: "rootfs", UUID: "0f0e0d0c-0b0a-4908-8706-050403020100", InodeSize: "256",
 			HashSeed: "00010203-0405-4607-8809-0a0b0c0d0e0f",

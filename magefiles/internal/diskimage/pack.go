@@ -145,10 +145,14 @@ func (l Layout) packOnce(ctx context.Context, src Source, img string, size, inod
 }
 
 func mkfatArgv(fat FAT, p Partition, img string) []string {
-	return []string{
+	argv := []string{
 		"mkfs.vfat", "-F", "32", "--invariant", "-n", fat.Label, "-i", fmt.Sprintf("%08x", fat.ID),
-		"--offset", fmt.Sprint(p.Start / SectorSize), img, fmt.Sprint(p.Size / 1024),
+		"--offset", fmt.Sprint(p.Start / SectorSize),
 	}
+	if fat.ClusterSectors > 0 {
+		argv = append(argv, "-s", fmt.Sprint(fat.ClusterSectors))
+	}
+	return append(argv, img, fmt.Sprint(p.Size/1024))
 }
 
 // mke2fs sorts what it finds in a directory by itself.
