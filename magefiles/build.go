@@ -24,12 +24,17 @@ func Download(ctx context.Context, profile, cache, mirror *string, update *bool)
 
 // Base brings the base image into the cache: downloaded and verified, or bootstrapped.
 //
-// -refresh=base bootstraps it again; -limit=GB, here and elsewhere, is what the
-// rootfs layers in the cache may occupy when the build ends, by default 20.
-func Base(ctx context.Context, profile, cache, refresh *string, limit *int, emulate *bool) error {
+// -refresh=base bootstraps it again; -archive=DIR packs one that was bootstrapped
+// into DIR as others are published: .img.xz and its .sha256; -limit=GB, here and
+// elsewhere, is what the rootfs layers in the cache may occupy when the build ends,
+// by default 20.
+func Base(ctx context.Context, profile, cache, refresh, archive *string, limit *int, emulate *bool) error {
 	f := flags{profile: profile, cache: cache, refresh: refresh, limit: limit, emulate: or(emulate, false)}
 	return build(ctx, f, []host.Group{host.Build}, func(ctx context.Context, b *pipeline.Build) error {
 		img, err := b.Base(ctx)
+		if err == nil && archive != nil {
+			img, err = b.ArchiveBase(ctx, *archive)
+		}
 		if err == nil {
 			b.Log.Printf("base image: %s", img.Path)
 		}

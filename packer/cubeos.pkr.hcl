@@ -68,6 +68,16 @@ variable "base_image_kind" {
   }
 }
 
+variable "base_image_like" {
+  type        = string
+  description = "What a bootstrapped base image is like: `debian` has little more than a build needs; `raspios` behaves to a build and at first boot like Raspberry Pi OS Lite."
+  default     = "debian"
+  validation {
+    condition     = contains(["debian", "raspios"], var.base_image_like)
+    error_message = "A bootstrapped base image must be like debian or raspios."
+  }
+}
+
 variable "base_image_url" {
   type        = string
   description = "URL or path of the base image. Empty in a profile whose base image is bootstrapped: the build fills it in once it is made."

@@ -65,7 +65,7 @@ type Build struct {
 // values are the variables of the recipe that this program itself reads.
 type values struct {
 	names           artifact.Names // without a directory
-	kind            string         // of base image
+	kind, like      string         // of base image
 	suite, mirror   string
 	containerImages string // directory, relative to the root
 	standIns        bool   // the container images are the lab's own
@@ -178,6 +178,7 @@ func (b *Build) load() error {
 	b.values = values{
 		names:           artifact.NamesFor(v.String("image_name"), b.Version),
 		kind:            v.String("base_image_kind"),
+		like:            v.String("base_image_like"),
 		suite:           v.String("debian_suite"),
 		mirror:          v.String("debian_mirror"),
 		containerImages: v.String("container_images"),

@@ -51,6 +51,34 @@ func (b *Build) Base(ctx context.Context) (baseimage.Image, error) {
 	return img, nil
 }
 
+// ArchiveBase packs the base image that is made here into dir, the way Raspberry
+// Pi OS is published, and returns the archive.
+func (b *Build) ArchiveBase(ctx context.Context, dir string) (baseimage.Image, error) {
+	if !b.MakesBaseImage() {
+		return baseimage.Image{}, fmt.Errorf("the base image of the profile %s is downloaded, an archive already", b.Profile)
+	}
+	img, err := b.Base(ctx)
+	if err != nil {
+		return img, err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return img, err
+	}
+	path := filepath.Join(dir, filepath.Base(img.Path)+".xz")
+	err = b.stages.Do(ctx, stage.Stage{
+		Name:    "base-archive",
+		Inputs:  map[string]string{"base image": img.SHA256, "archive": path},
+		Outputs: []string{path, path + ".sha256"},
+		Run:     func(ctx context.Context) error { return img.Archive(ctx, path) },
+	})
+	if err != nil {
+		return img, err
+	}
+	img.Path, img.Packed = path, true
+	img.SHA256, err = b.stages.Digest("base-archive", path)
+	return img, err
+}
+
 // debian is where the base image, if it is made here, and the native programs
 // come from.
 func (b *Build) debian() (baseimage.Debian, error) {
@@ -58,7 +86,9 @@ func (b *Build) debian() (baseimage.Debian, error) {
 	if err != nil {
 		return baseimage.Debian{}, fmt.Errorf("reading what the provisioners and the bootstrap share: %w", err)
 	}
-	return baseimage.Debian{Suite: b.values.suite, Mirror: b.values.mirror, Library: library}, nil
+	return baseimage.Debian{
+		Suite: b.values.suite, Mirror: b.values.mirror, Like: baseimage.Likeness(b.values.like), Library: library,
+	}, nil
 }
 
 // Image makes build/NAME.img: the container images, the base image, and the

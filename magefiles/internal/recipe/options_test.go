@@ -62,6 +62,7 @@ func TestOptions(t *testing.T) {
 			bad:  []string{`[]`, `["pi4"]`, `["pi3-64bit"]`, `["pi5-64bit", "pi5-64bit"]`, `"pi5-64bit"`},
 			good: []string{`["pi5-64bit"]`, `["pi4-64bit", "pi5-64bit"]`},
 		},
+		"base_image_like":    {bad: []string{"", "ubuntu"}, good: []string{"debian", "raspios"}},
 		"imager_name":        {bad: []string{"", " "}, good: []string{"CubeOS"}},
 		"imager_description": {bad: []string{"", " "}, good: []string{"A server."}},
 		"version":            {bad: badVersions(), good: goodVersions()},

@@ -22,7 +22,7 @@ func TestProfilesGolden(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"lab", "lab-full", "pios"}, profiles); diff != "" {
+	if diff := cmp.Diff([]string{"lab", "lab-full", "pios", "rehearsal"}, profiles); diff != "" {
 		t.Errorf("profiles (-want +got):\n%s", diff)
 	}
 	for _, profile := range profiles {
@@ -247,7 +247,7 @@ func TestFilesThatCanNotBeLoaded(t *testing.T) {
 
 func TestUnknownProfile(t *testing.T) {
 	_, err := LoadProfile(repository, "mars", nil)
-	if err == nil || !strings.Contains(err.Error(), `unknown profile "mars"`) || !strings.Contains(err.Error(), "lab, lab-full, pios") {
+	if err == nil || !strings.Contains(err.Error(), `unknown profile "mars"`) || !strings.Contains(err.Error(), "lab, lab-full, pios, rehearsal") {
 		t.Errorf("got %v, want the known profiles", err)
 	}
 }

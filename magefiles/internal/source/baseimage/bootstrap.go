@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	_ "embed"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
@@ -30,13 +29,11 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/timing"
 )
 
-//go:embed bootstrap.sh
-var bootstrapScript []byte
-
-// Debian says where a bootstrapped base image comes from.
+// Debian says where a bootstrapped base image comes from and what it is like.
 type Debian struct {
 	Suite  string
 	Mirror string // URL; apt verifies what it serves against Debian's keys
+	Like   Likeness
 	// Library is the shell library that the provisioners share, too.
 	Library []byte
 }
@@ -118,7 +115,7 @@ func Forget(ctx context.Context, from Debian, cacheDir string, log *progress.Rep
 }
 
 func (from Debian) path(cacheDir string) string {
-	return filepath.Join(cacheDir, "debian-"+from.Suite+"-"+from.id()[:16]+".img")
+	return filepath.Join(cacheDir, string(from.Like)+"-"+from.Suite+"-"+from.id()[:16]+".img")
 }
 
 // system makes the root file system as layers, topmost first.
@@ -146,14 +143,14 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 	if err != nil {
 		return nil, err
 	}
-	for _, step := range []string{"unpack", "configure"} {
+	for _, step := range from.steps() {
 		below, err := layer.Identity(layers[0])
 		if err != nil {
 			return nil, err
 		}
-		key := digest(append(from.scripts(), below, step, fmt.Sprint(from.diskID()))...)
+		key := digest(append(from.scripts(), below, step.name, fmt.Sprint(from.diskID()))...)
 		top, err := with.Store.Layer(ctx, key, func(ctx context.Context, d layer.Draft) error {
-			title := "bootstrapping: " + step
+			title := "bootstrapping: " + step.name
 			log.Printf("%s", title)
 			ctx, span := timing.Start(ctx, title)
 			defer span.End()
@@ -161,11 +158,11 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 			defer task.End()
 			return errors.Join(
 				d.Title(title),
-				chroot.Provision(ctx, d, layers, overlay, []chroot.Step{from.step(step, task)}, log),
+				chroot.Provision(ctx, d, layers, overlay, []chroot.Step{from.run(step, task)}, log),
 			)
 		})
 		if err != nil {
-			return nil, fmt.Errorf("bootstrapping Debian %s: %s: %w", from.Suite, step, err)
+			return nil, fmt.Errorf("bootstrapping Debian %s: %s: %w", from.Suite, step.name, err)
 		}
 		layers = slices.Insert(layers, 0, top)
 	}
@@ -174,7 +171,7 @@ func (from Debian) system(ctx context.Context, with Tools, log *progress.Reporte
 
 // extracted returns the layer with the files of all packages.
 func (from Debian) extracted(ctx context.Context, with Tools, log *progress.Reporter) (string, error) {
-	tree, err := with.Store.Layer(ctx, digest(from.release().ExtractArgv(packages(), "")...), func(ctx context.Context, d layer.Draft) error {
+	tree, err := with.Store.Layer(ctx, digest(from.release().ExtractArgv(from.packages(), "")...), func(ctx context.Context, d layer.Draft) error {
 		log.Printf("fetching Debian %s arm64 from %s", from.Suite, from.Mirror)
 		ctx, span := timing.Start(ctx, "fetching Debian")
 		defer span.End()
@@ -182,7 +179,7 @@ func (from Debian) extracted(ctx context.Context, with Tools, log *progress.Repo
 		defer task.End()
 		return errors.Join(
 			d.Title("packages of Debian "+from.Suite),
-			from.release().Extract(ctx, packages(), d, with.Archives, lines(task.Note)),
+			from.release().Extract(ctx, from.packages(), d, with.Archives, lines(task.Note)),
 		)
 	})
 	if err != nil {
@@ -191,18 +188,19 @@ func (from Debian) extracted(ctx context.Context, with Tools, log *progress.Repo
 	return tree, nil
 }
 
-func (from Debian) step(name string, task *progress.Task) chroot.Step {
+func (from Debian) run(s step, task *progress.Task) chroot.Step {
 	return chroot.Step{
-		Argv: []string{"/bin/bash", "/" + scriptPath, name},
+		Argv: append([]string{"/bin/bash", "/" + scriptPath}, s.args...),
 		Env: []string{
 			"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "DEBIAN_FRONTEND=noninteractive",
-			fmt.Sprintf("DISK_ID=%08x", from.diskID()), "PACKAGES=" + strings.Join(packages(), " "),
+			fmt.Sprintf("DISK_ID=%08x", from.diskID()), "SUITE=" + from.Suite, "MIRROR=" + strings.TrimSuffix(from.Mirror, "/"),
+			"LIKE=" + string(from.Like), "PACKAGES=" + strings.Join(from.packages(), " "), "FILES_ONLY=" + strings.Join(from.filesOnly(), " "),
 		},
-		Files: []chroot.InjectedFile{
-			{Path: scriptPath, Mode: 0o755, Data: bootstrapScript},
+		Files: append([]chroot.InjectedFile{
+			{Path: scriptPath, Mode: 0o755, Data: s.script},
 			{Path: libraryPath, Mode: 0o644, Data: from.Library},
 			chroot.NoServices(),
-		},
+		}, s.files...),
 		Hostname: "localhost",
 		Output:   process.Tee(lines(task.Note)),
 	}
@@ -214,11 +212,20 @@ const (
 )
 
 // scripts are what the chroot runs.
-func (from Debian) scripts() []string { return []string{string(bootstrapScript), string(from.Library)} }
+func (from Debian) scripts() []string {
+	all := []string{string(from.Library)}
+	for _, s := range from.steps() {
+		all = append(all, s.name, string(s.script))
+		for _, f := range s.files {
+			all = append(all, f.Path, f.Mode.String(), string(f.Data))
+		}
+	}
+	return all
+}
 
 // id names everything the base image is made from.
 func (from Debian) id() string {
-	return digest(slices.Concat(from.release().ExtractArgv(packages(), ""), from.scripts(), ext4Features)...)
+	return digest(slices.Concat(from.release().ExtractArgv(from.packages(), ""), from.scripts(), ext4Features)...)
 }
 
 func digest(parts ...string) string {
@@ -241,31 +248,13 @@ func (from Debian) layout() diskimage.Layout {
 		BootStart: bootStart,
 		BootSize:  bootSize,
 		BootType:  "c",
-		Boot:      diskimage.FAT{Label: "bootfs", ID: ^from.diskID()},
+		Boot:      diskimage.FAT{Label: "bootfs", ID: ^from.diskID(), ClusterSectors: from.clusterSectors()},
 		Root: diskimage.Ext4{
 			Label: "rootfs", UUID: uuid(id[:32]), HashSeed: uuid(id[32:]), InodeSize: "256", Features: ext4Features,
 		},
 		Headroom: headroom,
 		Time:     time.Unix(0, 0),
 		Latest:   time.Unix(layer.BuildTime, 0),
-	}
-}
-
-// packages are what a Raspberry Pi OS Lite image has and this project's scripts
-// may count on, beside the essential and required ones.
-func packages() []string {
-	return []string{
-		// the system
-		"apt", "systemd-sysv", "dbus", "udev", "kmod", "libpam-systemd", "sudo", "locales", "tzdata", "less", "nano",
-		"e2fsprogs", "fdisk", "dosfstools", "ca-certificates", "curl", "openssl", "xz-utils", "zstd", "psmisc", "procps",
-		"python3-minimal", "libpython3-stdlib", "console-setup",
-		// the network
-		"network-manager", "openssh-server", "iproute2", "iputils-ping", "netbase",
-		"wpasupplicant", "rfkill", "iw", "wireless-regdb",
-		// first-boot customisation
-		"cloud-init",
-		// kernel and firmware of the Raspberry Pi
-		"initramfs-tools", "linux-image-arm64", "raspi-firmware", "firmware-brcm80211",
 	}
 }
 
