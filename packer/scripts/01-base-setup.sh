@@ -16,8 +16,15 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
 rm -f /var/lib/man-db/auto-update
 
 fsck_in_initramfs
+# Raspberry Pi OS's is for the machine that makes it: in a chroot, where no machine
+# can be found, making it fails, and with it each package that has a say in it.
+# Nothing makes it again until 03-docker.sh does.
+echo MODULES=most >/etc/initramfs-tools/conf.d/modules
+update_initramfs no
 
-apt-get update -q
+# What can not be reached would be passed over, and the image be one of old packages.
+# Of Raspberry Pi OS's second architecture nothing is installed.
+apt-get update -q -o APT::Update::Error-Mode=any -o APT::Architectures="$(dpkg --print-architecture)"
 
 packages=(ca-certificates cloud-guest-utils curl e2fsprogs fail2ban fdisk iproute2 jq kmod
   nftables openssh-server procps python3-systemd rfkill sudo systemd-timesyncd
@@ -67,6 +74,7 @@ if ! id -u "$CUBEOS_USER" >/dev/null 2>&1; then
     if getent group "$first_user" >/dev/null; then
       groupmod --new-name "$CUBEOS_USER" "$first_user"
     fi
+    sed -i "s/^$first_user:/$CUBEOS_USER:/" /etc/subuid /etc/subgid
     rm -f "/etc/sudoers.d/010_$first_user-nopasswd"
   else
     useradd --create-home --shell /bin/bash --user-group "$CUBEOS_USER"

@@ -1,5 +1,6 @@
 #!/bin/bash
-# Docker, from Docker's own repository or from Debian's.
+# Docker, from Docker's own repository or from Debian's. No later script installs
+# packages, so that here the initramfs is made.
 set -Eeuo pipefail
 trap 'echo "03-docker.sh: line $LINENO failed: $BASH_COMMAND" >&2' ERR
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C.UTF-8
@@ -42,3 +43,19 @@ fi
 docker --version
 docker compose version
 systemctl enable --quiet docker.service containerd.service
+
+update_initramfs yes
+update-initramfs -c -k all
+# The firmware loads what hooks of the kernel's packages leave on the boot partition.
+for initramfs in /boot/initrd.img-*; do
+  copied=
+  for copy in /boot/firmware/init*; do
+    if cmp -s "$initramfs" "$copy"; then
+      copied=$copy
+    fi
+  done
+  if [[ ! $copied ]]; then
+    echo "03-docker.sh: no file in /boot/firmware is the same as $initramfs: the hooks in /etc/initramfs/post-update.d did not copy it" >&2
+    exit 1
+  fi
+done

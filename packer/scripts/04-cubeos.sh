@@ -42,7 +42,12 @@ install -m 0644 /cubeos/config/defaults.env /usr/local/share/cubeos/defaults.env
 # The Raspberry Pi's kernel has the memory controller off, and without it Docker
 # can not limit a container's memory. raspi-firmware makes cmdline.txt again with
 # every kernel.
+# Without "resize" Raspberry Pi OS's initramfs leaves the card alone.
+# cubeos-grow-root.service grows it, and the disk id stays: changing it takes two
+# files on two file systems, and a power cut in between leaves a card that does not
+# find its root.
 option=cgroup_enable=memory cmdline=/boot/firmware/cmdline.txt
+sed -i -E -e 's/ resize( |$)/\1/' "$cmdline"
 if ! grep -Eq "(^| )$option( |\$)" "$cmdline"; then
   sed -i -e "1s/[[:space:]]*\$/ $option/" "$cmdline"
 fi
@@ -90,10 +95,15 @@ fi
 
 # What Raspberry Pi OS and Debian do by themselves on first boot and we do
 # otherwise: the user is made here, keys by cubeos-ssh-keys.service, and nobody
-# reads manual pages or has LVM.
+# reads manual pages or has LVM. A new bootloader is its owner's decision: the power
+# may go at any time.
 off userconfig.service regenerate_ssh_host_keys.service sshd-keygen.service \
-  sshswitch.service wifi-country.service dphys-swapfile.service \
-  man-db.timer e2scrub_all.timer
+  sshswitch.service wifi-country.service dphys-swapfile.service rpi-resize.service \
+  rpi-eeprom-update.service man-db.timer e2scrub_all.timer
+# It asks whoever logs in to wait for a user that userconfig.service would make.
+rm -f /etc/ssh/sshd_config.d/rename_user.conf
+# Names are Pi-hole's business, and nothing here uses Bluetooth.
+on_demand avahi-daemon.service avahi-daemon.socket bluetooth.service
 # It offers SSH over vsock, which a Pi does not have, and complains about that.
 install -d -m 0755 /etc/systemd/system-generators
 ln -sfn /dev/null /etc/systemd/system-generators/systemd-ssh-generator

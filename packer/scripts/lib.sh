@@ -30,6 +30,21 @@ off() {
   done
 }
 
+# on_demand UNIT…: does not start by itself, but whoever wants it can start it.
+on_demand() {
+  local unit
+  for unit in "$@"; do
+    if unit_exists "$unit"; then
+      systemctl disable --quiet "$unit" || return
+    fi
+  done
+}
+
+# update_initramfs yes|no: whether packages make the initramfs again.
+update_initramfs() {
+  sed -i "s/^update_initramfs=.*/update_initramfs=$1/" /etc/initramfs-tools/update-initramfs.conf
+}
+
 # In a chroot mkinitramfs can not ask the root partition for its file system, and
 # without knowing it leaves out fsck: a damaged one would never be repaired.
 fsck_in_initramfs() {

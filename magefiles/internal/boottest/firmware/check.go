@@ -158,6 +158,9 @@ func (c *checker) cmdline(name, text string) {
 	if !slices.Contains(words, "rootwait") {
 		c.problem("%s has no rootwait: a card is not there yet when the kernel looks for it", name)
 	}
+	if slices.Contains(words, "resize") {
+		c.problem("%s has resize: the initramfs of Raspberry Pi OS would change the disk id, and a power cut in between leaves a card that does not find its root", name)
+	}
 	if !slices.Contains(words, "cgroup_enable=memory") {
 		c.problem("%s has no cgroup_enable=memory: on a Raspberry Pi's kernel Docker could not limit memory", name)
 	}
