@@ -35,6 +35,27 @@ passwords() {
   done < <(jq -r '.user, .users[]? | objects | select(.lock_passwd == false and .passwd) | [.name, .passwd] | @tsv' "$settings")
 }
 
+# Whoever Imager makes an administrator has the groups of the built-in one. With a
+# key and no password nobody could answer sudo, and newer versions of Imager leave
+# it open whether it has to be answered.
+administrators() {
+  local own name rules=
+  own=$(id -un 1000)
+  while IFS= read -r name; do
+    if [[ $name == "$own" || ! " $(id -nG "$name" 2>/dev/null) " =~ ' sudo ' ]]; then
+      continue
+    fi
+    usermod --append --groups "$(id -nG "$own" | tr ' ' ,)" "$name"
+    if [[ $(getent shadow "$name" | cut -d: -f2) =~ ^[!*]*$ ]]; then
+      rules+="$name ALL=(ALL:ALL) NOPASSWD: ALL"$'\n'
+      log "$name has no password: sudo does not ask for one"
+    fi
+  done < <(jq -r '.user, .users[]? | objects | .name // empty' "$settings")
+  if [[ $rules ]] && visudo --check --quiet --file=- <<<"$rules"; then
+    write_file "$ROOT/etc/sudoers.d/011_cubeos-imager" 0440 <<<"$rules"
+  fi
+}
+
 # The reason why user-data is of no use; nothing if it is.
 broken_user_data() {
   python3 - "$BOOT_DIR/user-data" <<'PYTHON'
@@ -78,5 +99,8 @@ if [[ -f $settings ]]; then
   passwords
 fi
 if [[ ! -e $FIRST_BOOT_MARKER ]]; then
+  if [[ -f $settings ]]; then
+    administrators
+  fi
   report
 fi

@@ -346,6 +346,16 @@ variable "imager_devices" {
   }
 }
 
+variable "imager_capabilities" {
+  type        = list(string)
+  description = "What Imager may offer beyond the usual settings, since the image honours it. Without `passwordless_sudo`, Imager from 2.0.11 on leaves open whether sudo asks for a password. The interfaces take Raspberry Pi OS's own cloud-init."
+  default     = ["passwordless_sudo"]
+  validation {
+    condition     = length(setintersection(["passwordless_sudo", "i2c", "spi", "onewire", "serial"], var.imager_capabilities)) == length(var.imager_capabilities)
+    error_message = "The image honours the capabilities passwordless_sudo, i2c, spi, onewire and serial."
+  }
+}
+
 # The image -------------------------------------------------------------------
 
 locals {

@@ -14,11 +14,12 @@ docker_source    = "docker-ce"
 container_images = "docker-images/pios"
 wifi_country     = "US"
 
-publishable        = true
-publish_to         = ["github:cubeos-app/releases"]
-release_url_base   = "https://github.com/cubeos-app/releases/releases/download/v{version}"
-imager_name        = "CubeOS (64-bit)"
-imager_description = "Self-hosted server OS for Raspberry Pi with Docker, Pi-hole and a web dashboard, reachable over its own access point."
-imager_icon        = "https://github.com/cubeos-app.png?size=80"
-imager_website     = "https://github.com/cubeos-app"
-imager_init_format = "cloudinit-rpi"
+publishable         = true
+publish_to          = ["github:cubeos-app/releases"]
+release_url_base    = "https://github.com/cubeos-app/releases/releases/download/v{version}"
+imager_name         = "CubeOS (64-bit)"
+imager_description  = "Self-hosted server OS for Raspberry Pi with Docker, Pi-hole and a web dashboard, reachable over its own access point."
+imager_icon         = "https://github.com/cubeos-app.png?size=80"
+imager_website      = "https://github.com/cubeos-app"
+imager_init_format  = "cloudinit-rpi"
+imager_capabilities = ["passwordless_sudo", "i2c", "spi", "onewire", "serial"]

@@ -14,9 +14,10 @@ container_images = "docker-images/rehearsal"
 container_source = "stand-ins"
 wifi_country     = "US"
 
-publishable        = false
-imager_name        = "CubeOS rehearsal (64-bit)"
-imager_description = "Rehearsal of a CubeOS release on a stand-in for Raspberry Pi OS, for tests only."
-imager_icon        = "https://lab.invalid/icon.png"
-imager_website     = "https://github.com/cubeos-app"
-imager_init_format = "cloudinit-rpi"
+publishable         = false
+imager_name         = "CubeOS rehearsal (64-bit)"
+imager_description  = "Rehearsal of a CubeOS release on a stand-in for Raspberry Pi OS, for tests only."
+imager_icon         = "https://lab.invalid/icon.png"
+imager_website      = "https://github.com/cubeos-app"
+imager_init_format  = "cloudinit-rpi"
+imager_capabilities = ["passwordless_sudo", "i2c", "spi", "onewire", "serial"]

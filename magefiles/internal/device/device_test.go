@@ -90,7 +90,7 @@ func newFake(t *testing.T) *fake {
 	for _, name := range []string{
 		"docker", "curl", "systemctl", "fstrim", "iptables", "iptables-restore", "iptables-save", "ip6tables", "ip6tables-restore",
 		"ip", "iw", "rfkill", "sync", "agetty", "journalctl", "mountpoint", "findmnt", "growpart", "resize2fs",
-		"getent", "usermod", "python3", "wpa_cli",
+		"getent", "id", "usermod", "visudo", "python3", "wpa_cli",
 	} {
 		if err := os.Symlink(stub, filepath.Join(d.bin, name)); err != nil {
 			t.Fatal(err)

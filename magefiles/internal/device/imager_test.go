@@ -17,7 +17,8 @@ func withImager(t *testing.T, cmdline, settings string) *fake {
 	d.write("boot/firmware/user-data", "#cloud-config\n")
 	d.write("home/anna/.ssh/authorized_keys", "ssh-ed25519 AAAA\n")
 	d.write("etc/modprobe.d/cubeos-wifi-country.conf", "options cfg80211 ieee80211_regdom=NL\n")
-	d.stubFile("shadow", "cubeos:*:::::::\nlocked:!*:::::::\nchosen:$y$own:::::::\n")
+	d.stubFile("shadow", "cubeos:*:::::::\nlocked:!*:::::::\nchosen:$y$own:::::::\nanna:!:::::::\nben:$y$own:::::::\n")
+	d.stubFile("groups", "cubeos: cubeos sudo docker\nanna: anna sudo\nben: ben sudo\nlocked: locked\n")
 	if settings != "" {
 		d.write("run/cloud-init/combined-cloud-config.json", settings)
 	}
@@ -104,6 +105,48 @@ func TestPasswordFromImager(t *testing.T) {
 	}
 }
 
+// TestAdministratorsFromImager wants a user with a key only to get at everything,
+// and nobody to get at more than Imager has asked for.
+func TestAdministratorsFromImager(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		settings, sudoers string
+		want              []string
+	}{
+		"key only, from Imager 2.0.11 on": {
+			`{"users": [{"name": "anna", "groups": "users,adm,sudo", "lock_passwd": true, "sudo": null}]}`,
+			"anna ALL=(ALL:ALL) NOPASSWD: ALL", []string{"usermod --append --groups cubeos,sudo,docker anna"},
+		},
+		"in place of the built-in user": {
+			`{"user": {"name": "anna", "lock_passwd": true}}`,
+			"anna ALL=(ALL:ALL) NOPASSWD: ALL", []string{"usermod --append --groups cubeos,sudo,docker anna"},
+		},
+		"with a password":   {`{"users": [{"name": "ben"}]}`, "", []string{"usermod --append --groups cubeos,sudo,docker ben"}},
+		"no administrator":  {`{"users": [{"name": "locked"}]}`, "", nil},
+		"the built-in user": {`{"user": {"name": "cubeos"}, "users": ["default"]}`, "", nil},
+		"of nobody":         {`{"users": [{"name": "nobody-here"}]}`, "", nil},
+		"nobody":            {`{}`, "", nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			d := withImager(t, "", tt.settings)
+			d.imagerSettings()
+			if diff := cmp.Diff(tt.want, d.effects()); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			const file = "etc/sudoers.d/011_cubeos-imager"
+			if got := d.exists(file) && strings.TrimSpace(d.read(file)) == tt.sudoers; got != (tt.sudoers != "") {
+				t.Errorf("rules are there: %v", d.exists(file))
+			}
+			d.remove(file)
+			d.write("var/lib/cubeos/first-boot-complete", "")
+			if d.imagerSettings(); d.exists(file) || d.effects() != nil {
+				t.Error("what its owner has taken away comes back at the next boot")
+			}
+		})
+	}
+}
+
 func TestWhatImagerAskedForInVain(t *testing.T) {
 	t.Parallel()
 	complaint := `{"v1": {"datasource": null, "init-local": {"errors": [], "recoverable_errors": {"WARNING": ["Failed at merging"]}}}}`
@@ -181,7 +224,18 @@ func TestCloudInitBeginsAnew(t *testing.T) {
 		}
 	}
 	run("forget", "") // nothing was noted
+	d.write("var/lib/cloud/instance/sem/config_power_state_change", "")
+	run("pause", "")
+	run("forget", "cloud-init goes on where the device was restarted")
+	if !d.exists("var/lib/cloud/instance/sem/config_power_state_change") {
+		t.Error("cloud-init restarts the device again at every boot")
+	}
+	run("forget", "cloud-init was cut off: it begins again") // by a power cut after that
 	run("keep", "")
+	run("pause", "")
+	if d.exists("var/lib/cubeos/cloud-init-paused") {
+		t.Error("a later shutdown leaves a mark that nobody removes")
+	}
 	if !d.exists("var/lib/cubeos/cloud-init-complete") {
 		t.Error("nothing says that cloud-init's notes count")
 	}

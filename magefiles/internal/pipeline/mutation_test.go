@@ -96,6 +96,7 @@ func otherValues() map[string][]cty.Value {
 		"variable.publish_to":                list("gitlab:cubeos-app/releases", "github:cubeos-app/releases"),
 		"variable.imager_init_format":        str("systemd", "none"),
 		"variable.imager_devices":            list("pi4-64bit"),
+		"variable.imager_capabilities":       list("passwordless_sudo", "i2c"),
 		"variable.base_image_like":           str("debian", "raspios"),
 	}
 }

@@ -62,6 +62,10 @@ func TestOptions(t *testing.T) {
 			bad:  []string{`[]`, `["pi4"]`, `["pi3-64bit"]`, `["pi5-64bit", "pi5-64bit"]`, `"pi5-64bit"`},
 			good: []string{`["pi5-64bit"]`, `["pi4-64bit", "pi5-64bit"]`},
 		},
+		"imager_capabilities": {
+			bad:  []string{`["usb_otg"]`, `["rpi_connect"]`, `["sudo"]`, `["i2c", "i2c"]`, `"i2c"`},
+			good: []string{`[]`, `["serial", "passwordless_sudo"]`},
+		},
 		"base_image_like":    {bad: []string{"", "ubuntu"}, good: []string{"debian", "raspios"}},
 		"imager_name":        {bad: []string{"", " "}, good: []string{"CubeOS"}},
 		"imager_description": {bad: []string{"", " "}, good: []string{"A server."}},

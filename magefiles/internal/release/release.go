@@ -100,6 +100,8 @@ func offerOf(r *recipe.Recipe) (offer, error) {
 			Icon:        v.String("imager_icon"),
 			Website:     v.String("imager_website"),
 			Devices:     v.Strings("imager_devices"),
+
+			Capabilities: v.Strings("imager_capabilities"),
 		},
 		baseURL: v.String("release_url_base"),
 	}

@@ -46,6 +46,19 @@ func cards(l services.List) []boottest.Scenario {
 				})},
 			},
 		},
+		{
+			Name: "imager-restart", About: "a user with a key only is an administrator, and user-data that restarts the device does so once",
+			Device: boottest.Device{User: "anna", Customise: restarting},
+			Phases: []boottest.Phase{
+				{Name: "restart", Checks: []boottest.Check{kernelStarts(), restartsByItself()}},
+				{Name: "next boot", Checks: slices.Concat(
+					[]boottest.Check{consoleShows("says so", `CUBEOS: cloud-init goes on where the device was restarted`)},
+					firstBoot(), healthy(l),
+					[]boottest.Check{says("groups", "the user has the groups of the built-in one", `for group in sudo docker adm cubeos; do id -nG anna | grep -ow $group; done | xargs`, "sudo docker adm cubeos")},
+				)},
+				{Name: "reboot", Checks: slices.Concat(secondBoot(), healthy(l))},
+			},
+		},
 		withoutLogin(l, "imager-broken", "user-data that is no YAML costs its own settings and nothing else", broken,
 			consoleShows("says so", `CUBEOS: WARNING: user-data on the boot partition can not be read, nothing of it is used: .*line 3`)),
 		withoutLogin(l, "imager-missing", "a boot partition without user-data costs nothing", missing,

@@ -99,6 +99,27 @@ func imagerSettings() []boottest.Check {
 	}
 }
 
+// restarting is what Raspberry Pi Imager from 2.0.11 on writes for a user with a
+// key only, and a restart that its owner has added.
+func restarting(user card.Seed) []card.File {
+	return []card.File{
+		{Name: "meta-data", Content: []byte("instance-id: " + user.InstanceID + "\n")},
+		{Name: "user-data", Content: fmt.Appendf(nil, `#cloud-config
+users:
+- name: %s
+  groups: users,adm,dialout,audio,netdev,video,plugdev,cdrom,games,input,gpio,spi,i2c,render,sudo
+  shell: /bin/bash
+  lock_passwd: true
+  ssh_authorized_keys:
+    - "%s"
+  sudo: null
+ssh_pwauth: false
+power_state:
+  mode: reboot
+`, user.User, trimmedKey(user))},
+	}
+}
+
 // brokenUserData has a tab where YAML has no tabs.
 func brokenUserData(user card.Seed) []card.File {
 	return []card.File{

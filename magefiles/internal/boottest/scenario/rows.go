@@ -85,6 +85,17 @@ func plugs(in bool) boottest.Check {
 	}
 }
 
+// restartsByItself is a step: what was asked for on the card is a restart.
+func restartsByItself() boottest.Check {
+	return boottest.Check{
+		Name: "restarts", Asserts: "the device restarts by itself", Bound: bootBound, Once: true, Vital: true,
+		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
+			_, err := s.AllowRestart().Wait(ctx)
+			return "the kernel starts again", err
+		},
+	}
+}
+
 // cutsPower is a step: the power goes and comes again at once.
 func cutsPower() boottest.Check {
 	return boottest.Check{

@@ -21,6 +21,9 @@ type Listing struct {
 	URL         string   // of the compressed image
 	BlockMapURL string   // of its block map; empty if it is not published
 	Devices     []string // Imager's tags of the boards it is offered for
+	// Capabilities are what Imager may offer beyond the usual settings, in the
+	// schema's words.
+	Capabilities []string
 }
 
 // Entry is an image in the list. All but its looks and addresses comes from
@@ -40,6 +43,7 @@ type Entry struct {
 	InitFormat          string   `json:"init_format"`
 	Architecture        string   `json:"architecture"`
 	Devices             []string `json:"devices"`
+	Capabilities        []string `json:"capabilities,omitempty"`
 }
 
 // newEntry builds the entry of the image that m describes. released asks for
@@ -93,6 +97,7 @@ func newEntry(m artifact.Manifest, l Listing, released bool) (Entry, error) {
 		InitFormat:          m.BaseImage.InitFormat,
 		Architecture:        "armv8",
 		Devices:             l.Devices,
+		Capabilities:        l.Capabilities,
 	}
 	return e, errors.Join(problems...)
 }
