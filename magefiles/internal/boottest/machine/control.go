@@ -86,7 +86,7 @@ func (m *Machine) KeepDisk(ctx context.Context, next string) error {
 // Freeze writes the running machine to a file called name in Dir and ends QEMU.
 // A machine with that Memory, and the same disk, goes on at this moment.
 func (m *Machine) Freeze(ctx context.Context, name string) (err error) {
-	m.guest.disconnect()
+	m.Disconnect()
 	partial := name + ".partial"
 	defer func() {
 		err = errors.Join(err, m.Close())

@@ -13,12 +13,19 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/remote"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
 // afterTrouble is how long the console is still followed after it has shown
 // trouble, so that the lines which explain it are there too.
 const afterTrouble = 2 * time.Second
+
+// Login is the user that Run works as; it must be allowed to use sudo.
+type Login struct {
+	User   string
+	Signer ssh.Signer
+}
 
 // Options are what the caller of Start wants to see and how it logs in.
 type Options struct {
@@ -39,6 +46,8 @@ type Boot struct {
 
 // Machine is a running QEMU.
 type Machine struct {
+	*remote.Device // its ports are those that are forwarded
+
 	Spec    Spec // as started at first: every forward has its host port
 	Console *Console
 
@@ -49,7 +58,6 @@ type Machine struct {
 	exit      error
 	log       *os.File
 	keyboard  keyboard
-	guest     *guest
 	firmware  func(ctx context.Context, disk string) (Boot, error)
 	allowed   atomic.Int64 // boots that are expected
 	leaving   atomic.Bool  // QEMU's end is expected
@@ -79,7 +87,10 @@ func Start(ctx context.Context, spec Spec, opts Options) (*Machine, error) {
 	if err != nil {
 		return nil, errors.Join(err, log.Close())
 	}
-	m := &Machine{Spec: spec, latest: spec, done: make(chan struct{}), log: log, keyboard: keyboard, guest: newGuest(opts.Login), firmware: opts.Firmware}
+	m := &Machine{Spec: spec, latest: spec, done: make(chan struct{}), log: log, keyboard: keyboard, firmware: opts.Firmware}
+	m.Device = remote.New(remote.Config{
+		User: opts.Login.User, Auth: []ssh.AuthMethod{ssh.PublicKeys(opts.Login.Signer)}, Addr: m.forwardedTo, Behind: GuestAddress,
+	})
 	if spec.Memory == "" {
 		m.allowed.Store(1)
 	}
@@ -193,7 +204,7 @@ func Within(ctx, alive context.Context, d time.Duration) (context.Context, conte
 // Reset is the reset button: the guest gets no chance to write anything.
 func (m *Machine) Reset(ctx context.Context) error {
 	m.allowed.Add(1)
-	m.guest.disconnect()
+	m.Disconnect()
 	_, err := monitor(ctx, m.Spec.Dir, "system_reset", nil)
 	return err
 }
@@ -202,27 +213,32 @@ func (m *Machine) Reset(ctx context.Context) error {
 // what waits for it.
 func (m *Machine) AllowRestart() *Expectation {
 	m.allowed.Add(1)
-	m.guest.disconnect()
+	m.Disconnect()
 	return m.Console.Expect(bootLine)
+}
+
+// Restart does what makes the guest restart and returns when its kernel starts again.
+func (m *Machine) Restart(ctx context.Context, how func(context.Context) error) error {
+	restarted := m.AllowRestart()
+	if err := how(ctx); err != nil {
+		return err
+	}
+	m.Disconnect()
+	if _, err := restarted.Wait(ctx); err != nil {
+		return fmt.Errorf("restarting: %w", err)
+	}
+	return nil
 }
 
 // Reboot asks the guest to restart and returns when its kernel starts again.
 func (m *Machine) Reboot(ctx context.Context) error {
-	restarted := m.Console.Expect(bootLine)
-	m.allowed.Add(1)
-	if err := m.leave(ctx, "reboot"); err != nil {
-		return err
-	}
-	if _, err := restarted.Wait(ctx); err != nil {
-		return fmt.Errorf("rebooting: %w", err)
-	}
-	return nil
+	return m.Restart(ctx, func(ctx context.Context) error { return m.Leave(ctx, "reboot") })
 }
 
 // PowerOff asks the guest to shut down and returns when the machine is off.
 func (m *Machine) PowerOff(ctx context.Context) error {
 	m.leaving.Store(true)
-	if err := m.leave(ctx, "poweroff"); err != nil {
+	if err := m.Leave(ctx, "poweroff"); err != nil {
 		return err
 	}
 	select {
@@ -236,23 +252,13 @@ func (m *Machine) PowerOff(ctx context.Context) error {
 	}
 }
 
-// leave asks the guest to go. It may be gone before it has answered.
-func (m *Machine) leave(ctx context.Context, verb string) error {
-	_, err := m.Run(ctx, "systemctl --no-block "+verb)
-	m.guest.disconnect()
-	if errors.As(err, new(*ssh.ExitMissingError)) {
-		return nil
-	}
-	return err
-}
-
 // Close ends QEMU if it still runs: politely, so that the disk keeps what the
 // guest has written, and by force after some seconds. It is safe to call twice.
 func (m *Machine) Close() error {
 	var err error
 	m.close.Do(func() {
 		m.leaving.Store(true)
-		m.guest.disconnect()
+		m.Disconnect()
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(m.ctx), 10*time.Second)
 		defer cancel()
 		if _, quitErr := monitor(ctx, m.Spec.Dir, "quit", nil); quitErr == nil {

@@ -4,7 +4,22 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 )
+
+// GuestAddress is what QEMU's user network gives the guest's eth0, and where it
+// forwards ports to.
+const GuestAddress = "10.0.2.15"
+
+// forwardedTo is where a port of the guest is reached from this host.
+func (m *Machine) forwardedTo(protocol string, port int) (string, error) {
+	for _, f := range m.Spec.Forwards {
+		if f.Proto == protocol && f.Guest == port {
+			return net.JoinHostPort("127.0.0.1", strconv.Itoa(f.Host)), nil
+		}
+	}
+	return "", fmt.Errorf("port %d/%s of the guest is not forwarded", port, protocol)
+}
 
 // choosePorts fills in the free loopback port of every forward that has none.
 // All stay bound until the last is found, so that none is handed out twice.

@@ -202,12 +202,10 @@ func hangs() boottest.Check {
 			if s.BootID, err = bootID(ctx, s.Machine); err != nil {
 				return "", err
 			}
-			restarts := s.AllowRestart()
-			if _, err := s.Run(ctx, "sync; echo 1 >/sys/fs/cgroup/init.scope/cgroup.freeze"); err != nil {
-				return "", err
-			}
-			_, err = restarts.Wait(ctx)
-			return "the kernel starts again", err
+			return "the kernel starts again", s.Restart(ctx, func(ctx context.Context) error {
+				_, err := s.Run(ctx, "sync; echo 1 >/sys/fs/cgroup/init.scope/cgroup.freeze")
+				return err
+			})
 		},
 	}
 }

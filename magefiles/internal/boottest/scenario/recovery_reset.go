@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest"
-	"github.com/cubeos-app/releases/magefiles/internal/boottest/machine"
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/remote"
 	"github.com/cubeos-app/releases/magefiles/internal/device/services"
 )
 
@@ -201,7 +201,7 @@ func asksForReset() boottest.Check {
 		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
 			restarts := s.AllowRestart()
 			// It may be gone before it has answered.
-			if _, err := s.Run(ctx, "cubeos-factory-reset request"); errors.As(err, new(*machine.ExitError)) {
+			if _, err := s.Run(ctx, "cubeos-factory-reset request"); errors.As(err, new(*remote.ExitError)) {
 				return "", err
 			}
 			_, err := restarts.Wait(ctx)

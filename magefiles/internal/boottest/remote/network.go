@@ -1,4 +1,4 @@
-package machine
+package remote
 
 import (
 	"context"
@@ -19,17 +19,13 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
-// GuestAddress is what QEMU's user network gives the guest's eth0, and where it
-// forwards ports to.
-const GuestAddress = "10.0.2.15"
-
-// request is how long the guest may take to answer one request.
+// request is how long a device may take to answer one request.
 const request = 20 * time.Second
 
-// HTTP asks a forwarded port of the guest for a path and returns the status
-// code. Redirects within the guest are not followed: a 3xx is the answer.
-func (m *Machine) HTTP(ctx context.Context, scheme string, port int, path string) (int, error) {
-	addr, err := m.Addr("tcp", port)
+// HTTP asks a port of the device for a path and returns the status code.
+// Redirects are not followed: a 3xx is the answer.
+func (d *Device) HTTP(ctx context.Context, scheme string, port int, path string) (int, error) {
+	addr, err := d.Addr("tcp", port)
 	if err != nil {
 		return 0, err
 	}
@@ -48,31 +44,35 @@ func (m *Machine) HTTP(ctx context.Context, scheme string, port int, path string
 	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return 0, fmt.Errorf("asking port %d of the guest for %s: %w", port, path, err)
+		return 0, fmt.Errorf("asking port %d of the device for %s: %w", port, path, err)
 	}
 	defer resp.Body.Close()
 	if _, err := io.Copy(io.Discard, io.LimitReader(resp.Body, 1<<20)); err != nil {
-		return 0, fmt.Errorf("reading the answer of port %d of the guest: %w", port, err)
+		return 0, fmt.Errorf("reading the answer of port %d of the device: %w", port, err)
 	}
 	return resp.StatusCode, nil
 }
 
-// refusal is how long the guest may take to refuse a connection.
+// refusal is how long a device may take to refuse a connection.
 const refusal = 10 * time.Second
 
-// Accepts reports whether something in the guest accepts connections from outside
-// to a forwarded TCP port. QEMU accepts them itself, and closes them when the guest
-// does not.
-func (m *Machine) Accepts(ctx context.Context, port int) (bool, error) {
-	addr, err := m.Addr("tcp", port)
+// Accepts reports whether something on the device accepts connections from outside
+// to a TCP port. A port that is forwarded is accepted by QEMU itself, and closed when
+// the device does not. No answer at all is an error.
+func (d *Device) Accepts(ctx context.Context, port int) (bool, error) {
+	addr, err := d.Addr("tcp", port)
 	if err != nil {
 		return false, err
 	}
-	return staysOpen(ctx, addr, refusal)
+	open, err := staysOpen(ctx, addr, refusal)
+	if !d.forwarded() && errors.Is(err, syscall.ECONNREFUSED) {
+		return false, nil
+	}
+	return open, err
 }
 
 func staysOpen(ctx context.Context, addr string, patience time.Duration) (bool, error) {
-	var dialer net.Dialer
+	dialer := net.Dialer{Timeout: refusal}
 	conn, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return false, err
@@ -95,29 +95,29 @@ func staysOpen(ctx context.Context, addr string, patience time.Duration) (bool, 
 	return false, err
 }
 
-// LookupA asks the guest's DNS server, by udp or tcp, for the IPv4 addresses of
+// LookupA asks the device's DNS server, by udp or tcp, for the IPv4 addresses of
 // a name, and says where it asked from.
 //
 // QEMU's user network drops all UDP of a guest that is kept off the internet,
-// answers to a forwarded port too (udp_input of libslirp). So it is asked over
-// UDP from inside, at the address that the outside would reach.
-func (m *Machine) LookupA(ctx context.Context, proto, name string) (found []string, where string, err error) {
+// answers to a forwarded port too (udp_input of libslirp). So one behind it is asked
+// over UDP from inside, at the address that the outside would reach.
+func (d *Device) LookupA(ctx context.Context, proto, name string) (found []string, where string, err error) {
 	query := question(name, dns.TypeA)
 	ctx, cancel := context.WithTimeout(ctx, request)
 	defer cancel()
 	var reply *dns.Msg
-	if proto == "udp" {
+	if proto == "udp" && d.forwarded() {
 		where = "from inside"
-		reply, err = m.exchangeInside(ctx, GuestAddress, query)
+		reply, err = d.exchangeInside(ctx, d.config.Behind, query)
 	} else {
 		where = "from outside"
-		reply, err = m.exchange(ctx, query)
+		reply, err = d.exchange(ctx, proto, query)
 	}
 	if err != nil {
-		return nil, where, fmt.Errorf("asking the guest's DNS (%s) for %s: %w", proto, name, err)
+		return nil, where, fmt.Errorf("asking the device's DNS (%s) for %s: %w", proto, name, err)
 	}
 	if reply.Rcode != dns.RcodeSuccess {
-		return nil, where, fmt.Errorf("asking the guest's DNS (%s) for %s: it answered %s", proto, name, dns.RcodeToString[reply.Rcode])
+		return nil, where, fmt.Errorf("asking the device's DNS (%s) for %s: it answered %s", proto, name, dns.RcodeToString[reply.Rcode])
 	}
 	for _, rr := range reply.Answer {
 		if a, ok := rr.(*dns.A); ok {
@@ -127,15 +127,15 @@ func (m *Machine) LookupA(ctx context.Context, proto, name string) (found []stri
 	return found, where, nil
 }
 
-// Lookup asks the DNS server at an address of the guest's, over UDP and from
+// Lookup asks the DNS server at an address of the device's, over UDP and from
 // inside, for records of a type, as in "AAAA". No answer within five seconds is an
 // error; an answer without records, whatever its status, is none.
-func (m *Machine) Lookup(ctx context.Context, server, name, recordType string) (records []string, status string, err error) {
+func (d *Device) Lookup(ctx context.Context, server, name, recordType string) (records []string, status string, err error) {
 	ctx, cancel := context.WithTimeout(ctx, request)
 	defer cancel()
-	reply, err := m.exchangeInside(ctx, server, question(name, dns.StringToType[recordType]))
+	reply, err := d.exchangeInside(ctx, server, question(name, dns.StringToType[recordType]))
 	if err != nil {
-		return nil, "", fmt.Errorf("asking the guest's DNS at %s for %s of %s: %w", server, recordType, name, err)
+		return nil, "", fmt.Errorf("asking the device's DNS at %s for %s of %s: %w", server, recordType, name, err)
 	}
 	for _, rr := range reply.Answer {
 		records = append(records, strings.TrimPrefix(rr.String(), rr.Header().String()))
@@ -147,28 +147,28 @@ func question(name string, recordType uint16) *dns.Msg {
 	return new(dns.Msg).SetQuestion(dns.Fqdn(name), recordType)
 }
 
-func (m *Machine) exchange(ctx context.Context, query *dns.Msg) (*dns.Msg, error) {
-	addr, err := m.Addr("tcp", 53)
+func (d *Device) exchange(ctx context.Context, proto string, query *dns.Msg) (*dns.Msg, error) {
+	addr, err := d.Addr(proto, 53)
 	if err != nil {
 		return nil, err
 	}
-	client := dns.Client{Net: "tcp", Timeout: request / 4}
+	client := dns.Client{Net: proto, Timeout: request / 4}
 	reply, _, err := client.ExchangeContext(ctx, query, addr)
 	return reply, err
 }
 
-func (m *Machine) exchangeInside(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
+func (d *Device) exchangeInside(ctx context.Context, server string, query *dns.Msg) (*dns.Msg, error) {
 	packed, err := query.Pack()
 	if err != nil {
 		return nil, err
 	}
-	out, err := m.Run(ctx, exchangeCommand(server, packed))
+	out, err := d.Run(ctx, exchangeCommand(server, packed))
 	if err != nil {
 		return nil, err
 	}
 	b, err := hex.DecodeString(strings.Join(strings.Fields(out), ""))
 	if err != nil || len(b) == 0 {
-		return nil, fmt.Errorf("the guest got no answer: %q", out)
+		return nil, fmt.Errorf("the device got no answer: %q", out)
 	}
 	reply := new(dns.Msg)
 	if err := reply.Unpack(b); err != nil {

@@ -1,4 +1,4 @@
-package machine
+package remote
 
 import (
 	"encoding/hex"
@@ -13,7 +13,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 )
 
-// TestExchangeCommand runs what would run in the guest against a DNS server of
+// TestExchangeCommand runs what would run on the device against a DNS server of
 // this host.
 func TestExchangeCommand(t *testing.T) {
 	pc, err := net.ListenPacket("udp4", "127.0.0.1:0")
