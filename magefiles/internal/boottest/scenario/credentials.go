@@ -22,7 +22,7 @@ func credentials(l services.List) []boottest.Scenario {
 					matches("Pi-hole", "cubeos is its password", asksPihole("cubeos"), "^true$"),
 					matches("Nginx Proxy Manager", "admin@cubeos.cube can log in with changeme", logsInAtProxy("changeme"), `"token"`),
 					matches("WiFi key", "it is the one that the name tells", `. /cubeos/config/ap.env && echo "$CUBEOS_AP_SSID $CUBEOS_AP_KEY" | awk '{ print tolower($1) == tolower($2) ? "same digits" : "others: " $0 }'`, "^same digits$"),
-					keyOpens(),
+					failuresOfOurs(), keyOpens(),
 				}},
 				{Name: "WiFi", Checks: slices.Concat(clientJoins(), []boottest.Check{leased()})},
 			},
