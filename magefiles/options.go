@@ -29,9 +29,9 @@ const (
 
 // flags are those that most targets take.
 type flags struct {
-	profile, version, cache, mirror, refresh, engine, scenario, kernel *string
-	level, limit, jobs                                                 *int
-	update, locked, emulate                                            bool
+	profile, version, cache, mirror, refresh, engine, scenario, kernel, device, key *string
+	level, limit, jobs                                                              *int
+	update, locked, emulate                                                         bool
 }
 
 // options resolves flags that were not given.

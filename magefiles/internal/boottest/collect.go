@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/renameio/v2"
 
+	"github.com/cubeos-app/releases/magefiles/internal/boottest/machine"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/progress"
 )
 
@@ -35,7 +36,7 @@ const (
 // collect saves the journal in the evidence directory, and of a guest that failed
 // all the rest, as far as it can still be reached.
 func collect(ctx context.Context, s *Subject, phase string, passed bool, log *progress.Reporter) {
-	ctx, cancel := s.Within(ctx, collectBound)
+	ctx, cancel := machine.Within(ctx, s.Alive, collectBound)
 	defer cancel()
 	fetch := func(command string) (string, error) {
 		ctx, cancel := context.WithTimeout(ctx, commandBound)
@@ -45,7 +46,7 @@ func collect(ctx context.Context, s *Subject, phase string, passed bool, log *pr
 	}
 	lines, err := fetch(journal)
 	if err != nil {
-		log.Printf("the guest cannot be asked for its journal: %s", shorten(err.Error()))
+		log.Printf("the device cannot be asked for its journal: %s", shorten(err.Error()))
 		return
 	}
 	if err := appendTo(filepath.Join(s.Dir, "journal.txt"), fmt.Sprintf("==== %s\n%s\n", phase, lines)); err != nil {
@@ -63,7 +64,7 @@ func collect(ctx context.Context, s *Subject, phase string, passed bool, log *pr
 			log.Printf("%v", err)
 		}
 	}
-	log.Printf("the guest's journal and lists are in %s", s.Dir)
+	log.Printf("the device's journal and lists are in %s", s.Dir)
 }
 
 func appendTo(path, text string) error {

@@ -19,13 +19,23 @@ type junitSuites struct {
 }
 
 type junitSuite struct {
-	Name     string      `xml:"name,attr"`
-	Tests    int         `xml:"tests,attr"`
-	Failures int         `xml:"failures,attr"`
-	Skipped  int         `xml:"skipped,attr"`
-	Time     string      `xml:"time,attr"`
-	Stamp    string      `xml:"timestamp,attr"`
-	Cases    []junitCase `xml:"testcase"`
+	Name       string           `xml:"name,attr"`
+	Tests      int              `xml:"tests,attr"`
+	Failures   int              `xml:"failures,attr"`
+	Skipped    int              `xml:"skipped,attr"`
+	Time       string           `xml:"time,attr"`
+	Stamp      string           `xml:"timestamp,attr"`
+	Properties *junitProperties `xml:"properties"`
+	Cases      []junitCase      `xml:"testcase"`
+}
+
+type junitProperties struct {
+	All []junitProperty `xml:"property"`
+}
+
+type junitProperty struct {
+	Name  string `xml:"name,attr"`
+	Value string `xml:"value,attr"`
 }
 
 type junitCase struct {
@@ -53,8 +63,15 @@ func (r *Report) writeJUnit(path string) error {
 	suites := junitSuites{
 		Name: "boot proof", Tests: len(all), Failures: count(all, Failed), Skipped: count(all, Skipped), Time: seconds(r.Took),
 	}
+	if r.Hardware != nil {
+		suites.Name += " on hardware"
+	}
 	for _, o := range r.Scenarios {
-		suites.Suites = append(suites.Suites, o.junit())
+		suite := o.junit()
+		if r.Hardware != nil {
+			r.Hardware.mark(&suite, r.Kernel.Own)
+		}
+		suites.Suites = append(suites.Suites, suite)
 	}
 	b, err := xml.MarshalIndent(suites, "", "  ")
 	if err != nil {
@@ -75,7 +92,7 @@ func (o *Outcome) junit() junitSuite {
 		case Failed:
 			c.Failure = &junitFailure{Message: shorten(res.Error), Text: res.Error}
 		case Skipped:
-			c.Skipped = &junitSkipped{Message: o.Unavailable}
+			c.Skipped = &junitSkipped{Message: res.Why}
 		}
 		suite.Cases = append(suite.Cases, c)
 	}

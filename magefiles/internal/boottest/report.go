@@ -18,7 +18,8 @@ import (
 // Status is how a check ended.
 type Status string
 
-// A skipped check was not asked: one before it that it needs had failed.
+// A skipped check was not asked: one before it that it needs had failed, or it can
+// not be asked of this device, and Result.Why says why.
 const (
 	Passed  Status = "ok"
 	Failed  Status = "FAILED"
@@ -33,7 +34,8 @@ type Result struct {
 	Status  Status        `json:"status"`
 	Seen    string        `json:"seen,omitempty"`
 	Error   string        `json:"error,omitempty"`
-	At      time.Duration `json:"at_ns"` // since the machine was started, when the answer was there
+	Why     string        `json:"why,omitempty"` // a skipped check can not be asked
+	At      time.Duration `json:"at_ns"`         // since the machine was started, when the answer was there
 	Took    time.Duration `json:"took_ns"`
 }
 
@@ -46,7 +48,7 @@ type Outcome struct {
 	Took     time.Duration `json:"took_ns"`
 	Results  []Result      `json:"results,omitempty"`
 	Parts    []*Outcome    `json:"parts,omitempty"` // of a scenario of several devices
-	// Unavailable says why this host cannot play the scenario, which shows nothing then.
+	// Unavailable says why the scenario cannot be played, which shows nothing then.
 	Unavailable string `json:"unavailable,omitempty"`
 	Reopen      string `json:"reopen,omitempty"` // how to open the machine again, if it failed
 }
@@ -54,27 +56,28 @@ type Outcome struct {
 // broken writes down that a scenario could not even begin.
 func (o *Outcome) broken(phases []Phase, err error) {
 	o.Results = append(o.Results, Result{Phase: "start", Check: "device", Asserts: "there is a device to ask", Status: Failed, Error: err.Error()})
-	o.skip(phases)
+	o.skip(phases, "")
 }
 
-// unavailable writes down that a scenario cannot be played on this host.
+// unavailable writes down that a scenario cannot be played.
 func (o *Outcome) unavailable(phases []Phase, why string) {
 	o.Unavailable = why
-	o.skip(phases)
+	o.skip(phases, why)
 }
 
-func (o *Outcome) skip(phases []Phase) {
+func (o *Outcome) skip(phases []Phase, why string) {
 	for _, p := range phases {
 		for _, c := range p.Checks {
-			o.Results = append(o.Results, Result{Phase: p.Name, Check: c.Name, Asserts: c.Asserts, Status: Skipped})
+			o.Results = append(o.Results, Result{Phase: p.Name, Check: c.Name, Asserts: c.Asserts, Status: Skipped, Why: why})
 		}
 	}
 }
 
-// Passed reports whether every check passed.
+// Passed reports whether every check passed that can be asked, and that there was
+// one.
 func (o *Outcome) Passed() bool {
 	all := o.all()
-	return len(all) > 0 && count(all, Passed) == len(all)
+	return count(all, Passed) > 0 && !slices.ContainsFunc(all, func(r Result) bool { return r.Status != Passed && r.Why == "" })
 }
 
 // all returns the results of the scenario and its parts.
@@ -88,9 +91,10 @@ func (o *Outcome) all() []Result {
 
 // Report is what a proof found out.
 type Report struct {
-	Artifact  string        `json:"artifact"`
-	RawSHA256 string        `json:"raw_sha256"`
+	Artifact  string        `json:"artifact,omitempty"`
+	RawSHA256 string        `json:"raw_sha256,omitempty"`
 	Kernel    KernelReport  `json:"kernel"`
+	Hardware  *Hardware     `json:"hardware,omitempty"` // nil if it was emulated
 	Started   time.Time     `json:"started"`
 	Took      time.Duration `json:"took_ns"` // unpacking not counted
 	Scenarios []*Outcome    `json:"scenarios"`
@@ -122,16 +126,27 @@ func count(results []Result, s Status) (n int) {
 // Table renders the report for people.
 func (r *Report) Table() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "Boot proof of %s\nraw image sha256 %s\nkernel: %s\n", r.Artifact, r.RawSHA256, r.Kernel)
-	for _, o := range r.Scenarios {
-		o.table(&b)
+	if r.Hardware != nil {
+		r.Hardware.table(&b, r.Kernel.Own)
+	} else {
+		fmt.Fprintf(&b, "Boot proof of %s\nraw image sha256 %s\nkernel: %s\n", r.Artifact, r.RawSHA256, r.Kernel)
 	}
-	all := r.all()
+	for _, o := range r.Scenarios {
+		if o.Unavailable == "" || len(r.Scenarios) == 1 { // the summary has the others
+			o.table(&b)
+		}
+	}
 	if len(r.Scenarios) > 1 {
 		r.summary(&b)
 	}
-	fmt.Fprintf(&b, "\n%d passed, %d failed, %d skipped in %s\n", count(all, Passed), count(all, Failed), count(all, Skipped), clock(r.Took))
+	fmt.Fprintf(&b, "\n%s\n", r.Counts())
 	return b.String()
+}
+
+// Counts says how many checks ended in which way.
+func (r *Report) Counts() string {
+	all := r.all()
+	return fmt.Sprintf("%d passed, %d failed, %d skipped in %s", count(all, Passed), count(all, Failed), count(all, Skipped), clock(r.Took))
 }
 
 func (r *Report) summary(b *strings.Builder) {
@@ -166,7 +181,7 @@ func (o *Outcome) table(b *strings.Builder) {
 			at, took, seen := clock(res.At), fmt.Sprintf("%.1fs", res.Took.Seconds()), shorten(res.Seen)
 			switch res.Status {
 			case Skipped:
-				at, took = "", ""
+				at, took, seen = "", "", shorten(res.Why)
 			case Failed:
 				seen = shorten(res.Error)
 			}
@@ -182,7 +197,11 @@ func (o *Outcome) table(b *strings.Builder) {
 // Failures describes every failed check in full, and how to open the machines.
 func (r *Report) Failures() string {
 	var b strings.Builder
+	failed := count(r.all(), Failed) > 0
 	for _, o := range r.Scenarios {
+		if failed && o.Unavailable != "" {
+			continue // that is not why
+		}
 		o.failures(&b)
 	}
 	return b.String()

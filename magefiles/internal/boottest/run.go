@@ -219,7 +219,10 @@ func (s *session) live(ctx context.Context, d *device, phases []Phase, out *Outc
 		out.broken(phases, fmt.Errorf("starting the machine: %w", err))
 		return
 	}
-	subject := &Subject{Machine: m, Alive: m.Context(), Image: s.image, Disk: d.spec.Disk, DiskSize: d.size, Settings: s.o.Settings, Dir: d.evidence}
+	subject := &Subject{
+		Target: m, Alive: m.Context(), Settings: s.o.Settings, Dir: d.evidence,
+		Emulator: m, Image: s.image, Disk: d.spec.Disk, DiskSize: d.size,
+	}
 	subject.StartRunning = func(ctx context.Context) (*machine.Machine, func() error, error) {
 		return s.startRunning(ctx, out.Scenario+"-beside")
 	}
@@ -237,7 +240,7 @@ func (s *session) live(ctx context.Context, d *device, phases []Phase, out *Outc
 			}
 		}
 	}
-	m = subject.Machine
+	m = subject.Emulator
 	switch {
 	case ctx.Err() != nil:
 		err = errors.Join(m.Close(), os.RemoveAll(d.spec.Dir))
@@ -263,7 +266,7 @@ func (s *session) label(out *Outcome) string {
 // device over it.
 func (s *session) keepAndGoOn(ctx context.Context, d *device, subject *Subject, took time.Duration) (*device, error) {
 	name, evidence, capture := filepath.Base(d.spec.Dir), d.evidence, d.spec.Capture
-	if err := subject.Freeze(ctx, memoryFile); err != nil {
+	if err := subject.Emulator.Freeze(ctx, memoryFile); err != nil {
 		return d, err
 	}
 	if err := s.keep(ctx, d, took); err != nil {
@@ -283,7 +286,7 @@ func (s *session) keepAndGoOn(ctx context.Context, d *device, subject *Subject, 
 	if err != nil {
 		return d, err
 	}
-	subject.Machine, subject.Alive, subject.Disk = m, m.Context(), on.spec.Disk
+	subject.Target, subject.Emulator, subject.Alive, subject.Disk = m, m, m.Context(), on.spec.Disk
 	return on, nil
 }
 

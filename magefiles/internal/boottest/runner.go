@@ -30,6 +30,10 @@ func (r *runner) phase(ctx context.Context, s *Subject, p Phase) bool {
 func (r *runner) one(ctx context.Context, s *Subject, phase string, c Check) {
 	res := Result{Phase: phase, Check: c.Name, Asserts: c.Asserts, Status: Skipped}
 	defer func() { r.out.Results = append(r.out.Results, res) }()
+	if c.Needs != "" && s.Emulator == nil {
+		res.Why = "it needs " + string(c.Needs)
+		return
+	}
 	if r.stuck || ctx.Err() != nil {
 		return
 	}

@@ -17,13 +17,16 @@ import (
 // Device, by what Raspberry Pi Imager would write to the boot partition, or does
 // to the running device.
 type Scenario struct {
-	Name   string // in kebab-case
-	About  string // one sentence: what it shows
-	Core   bool   // CI runs it on every change
-	From   Origin
-	Device Device
-	Beside bool // a check asks another device, which Subject.StartRunning starts
-	Phases []Phase
+	Name  string // in kebab-case
+	About string // one sentence: what it shows
+	Core  bool   // CI runs it on every change
+	// Harmless says that a device is afterwards as it was before, but for a restart:
+	// a real one goes through it without being asked to by name.
+	Harmless bool
+	From     Origin
+	Device   Device
+	Beside   bool // a check asks another device, which Subject.StartRunning starts
+	Phases   []Phase
 	// Cuts, if not nil, cuts the power at random moments; each time, a device with
 	// what was then on the card has to go through the phases.
 	Cuts *PowerCuts
@@ -90,21 +93,47 @@ type Check struct {
 	Once    bool          // Ask does something: it is not to be repeated until it succeeds
 	Off     bool          // the machine goes off, or is off, while it is asked
 	Vital   bool          // when it fails, nothing after it can be asked
+	Needs   Need          // what of the emulator it needs; "" can be asked of a real device
 	// Ask returns what was seen. While it returns an error that is not final, it
 	// is called again.
 	Ask func(ctx context.Context, s *Subject) (seen string, err error)
 }
 
+// Target is a device that can be asked, emulated or real.
+type Target interface {
+	// Run runs a shell command as root.
+	Run(ctx context.Context, command string) (stdout string, err error)
+	// HTTP asks from outside for a path and returns the status.
+	HTTP(ctx context.Context, scheme string, port int, path string) (status int, err error)
+	// Accepts reports whether a connection from outside to a TCP port is accepted.
+	Accepts(ctx context.Context, port int) (bool, error)
+	// LookupA asks the device's DNS for addresses and says where it asked from.
+	LookupA(ctx context.Context, protocol, name string) (found []string, where string, err error)
+	// Lookup asks it from inside, at one of the device's own addresses.
+	Lookup(ctx context.Context, server, name, recordType string) (records []string, status string, err error)
+	// Addr is where a port is reached from here.
+	Addr(protocol string, port int) (string, error)
+	// Restart does what makes the device restart and waits until it has.
+	Restart(ctx context.Context, how func(context.Context) error) error
+	Reboot(ctx context.Context) error
+}
+
 // Subject is what checks ask.
 type Subject struct {
-	*machine.Machine
+	Target
 	Alive    context.Context // ends when nothing more can be asked
-	Image    *card.Image     // the artifact, unpacked
-	Disk     string          // the device's file in Spec.Dir
-	DiskSize int64
 	Settings Settings
 	Dir      string // keeps the evidence: console.log, eth0.pcap and what checks add
 	BootID   string // of the boot that was looked at last
+	// FirstBootPast says that the device was switched on before, so that what would
+	// be its first boot is a normal one.
+	FirstBootPast bool
+
+	// Only checks that say what they need of the emulator may use these.
+	Emulator *machine.Machine // nil for a real device
+	Image    *card.Image      // the artifact, unpacked
+	Disk     string           // the device's file in Spec.Dir
+	DiskSize int64            // 0 if it is not known
 	// StartRunning starts a Running device beside this one; stop ends it.
 	StartRunning func(ctx context.Context) (other *machine.Machine, stop func() error, err error)
 }

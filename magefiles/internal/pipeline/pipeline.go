@@ -75,9 +75,9 @@ type values struct {
 	devices         []string // Imager's tags of those that the image is for
 }
 
-// Open loads and checks everything that can be known before any slow work and
-// reports all problems at once: options, recipe, files it names, the machine.
-func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) {
+// Read loads and checks options, the recipe and the files it names, and reports all
+// problems at once. The build can be looked at, but not carried out.
+func Read(ctx context.Context, o Options) (*Build, error) {
 	o.Engine = cmp.Or(o.Engine, EmbeddedEngine)
 	if err := checkEngine(o.Engine); err != nil {
 		return nil, err
@@ -89,6 +89,16 @@ func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) 
 		return nil, err
 	}
 	if err := b.load(); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Open does as Read does, looks at the machine as well, and takes what the build works
+// with.
+func Open(ctx context.Context, o Options, groups ...host.Group) (*Build, error) {
+	b, err := Read(ctx, o)
+	if err != nil {
 		return nil, err
 	}
 	if b.MakesBaseImage() {

@@ -20,7 +20,7 @@ func base(l services.List) []boottest.Scenario {
 	return []boottest.Scenario{
 		{
 			Name: "base", About: "user, system settings, memory and Docker are as the recipe and configs/ want them",
-			Core: true, From: boottest.Running,
+			Core: true, Harmless: true, From: boottest.Running,
 			Phases: []boottest.Phase{
 				{Name: "system", Checks: []boottest.Check{
 					setting("host name", "hostname", func(s boottest.Settings) string { return s.Hostname }),
@@ -37,7 +37,7 @@ func base(l services.List) []boottest.Scenario {
 					says("journal", "it is in memory only", "ls -d /var/log/journal 2>/dev/null; journalctl --header | sed -nE 's|^File path: (/[^/]+/[^/]+/[^/]+)/.*|\\1|p' | sort -u", "/run/log/journal"),
 					upgrades(),
 					says("watchdog", "systemd would hold one", "systemctl show --property RuntimeWatchdogUSec,RebootWatchdogUSec --value", "1min\n5min"),
-					says("no watchdog", "where there is none, nothing is said of it", `ls /dev/watchdog* 2>/dev/null; journalctl -b -p warning -q -o cat | awk 'tolower($0) ~ /watchdog/'`, ""),
+					needing(boottest.NeedNoWatchdog, says("no watchdog", "where there is none, nothing is said of it", `ls /dev/watchdog* 2>/dev/null; journalctl -b -p warning -q -o cat | awk 'tolower($0) ~ /watchdog/'`, "")),
 					noFailedUnit(),
 					noUnexplainedErrors(), // of the first boot: it is the same one
 				}},
@@ -52,7 +52,7 @@ func base(l services.List) []boottest.Scenario {
 		},
 		{
 			Name: "sockets", About: "nothing listens but what golden/sockets.txt and services.json name, and nowhere else than they say",
-			Core: true, From: boottest.Running,
+			Core: true, Harmless: true, From: boottest.Running,
 			Phases: []boottest.Phase{{Name: "running", Checks: []boottest.Check{listeningSockets(l)}}},
 		},
 		{
@@ -199,7 +199,7 @@ func hangs() boottest.Check {
 	return boottest.Check{
 		Name: "hangs", Asserts: "systemd is frozen; the watchdog restarts the machine", Bound: settle, Once: true, Vital: true,
 		Ask: func(ctx context.Context, s *boottest.Subject) (_ string, err error) {
-			if s.BootID, err = bootID(ctx, s.Machine); err != nil {
+			if s.BootID, err = bootID(ctx, s); err != nil {
 				return "", err
 			}
 			return "the kernel starts again", s.Restart(ctx, func(ctx context.Context) error {

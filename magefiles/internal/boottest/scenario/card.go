@@ -137,9 +137,9 @@ func withoutLogin(l services.List, name, about string, device boottest.Device, c
 func cutsPowerAfter(what, line string, longest time.Duration) boottest.Check {
 	re := regexp.MustCompile(line)
 	return boottest.Check{
-		Name: "power cut after " + what, Asserts: "the kernel starts again", Bound: bootBound, Once: true, Vital: true,
+		Name: "power cut after " + what, Asserts: "the kernel starts again", Bound: bootBound, Once: true, Vital: true, Needs: boottest.NeedPower,
 		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
-			if _, err := s.Console.Expect(re).Wait(ctx); err != nil {
+			if _, err := s.Emulator.Console.Expect(re).Wait(ctx); err != nil {
 				return "", err
 			}
 			after := rand.N(longest).Round(time.Millisecond) //nolint:gosec // no secret
@@ -148,8 +148,8 @@ func cutsPowerAfter(what, line string, longest time.Duration) boottest.Check {
 			case <-ctx.Done():
 				return "", context.Cause(ctx)
 			}
-			boots := s.Console.Boots()
-			if err := s.Reset(ctx); err != nil {
+			boots := s.Emulator.Console.Boots()
+			if err := s.Emulator.Reset(ctx); err != nil {
 				return "", err
 			}
 			return fmt.Sprintf("%s later", after), awaitBoot(ctx, s, boots)
@@ -183,7 +183,7 @@ const identityFile = "identity-of-the-other.json"
 // asksAnother is a step: the facts of a device that others start from are kept.
 func asksAnother() boottest.Check {
 	return boottest.Check{
-		Name: "another device", Asserts: "another device of this image tells who it is", Bound: bootBound, Once: true, Vital: true,
+		Name: "another device", Asserts: "another device of this image tells who it is", Bound: bootBound, Once: true, Vital: true, Needs: boottest.NeedAnother,
 		Ask: func(ctx context.Context, s *boottest.Subject) (_ string, err error) {
 			other, stop, err := s.StartRunning(ctx)
 			if err != nil {
@@ -209,7 +209,7 @@ func differences() []boottest.Check {
 	var checks []boottest.Check
 	for _, f := range facts() {
 		checks = append(checks, boottest.Check{
-			Name: f.name, Asserts: "it is another one than that of the other device", Bound: quick,
+			Name: f.name, Asserts: "it is another one than that of the other device", Bound: quick, Needs: boottest.NeedAnother,
 			Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
 				b, err := os.ReadFile(filepath.Join(s.Dir, identityFile))
 				if err != nil {

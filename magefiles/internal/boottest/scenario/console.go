@@ -17,7 +17,7 @@ import (
 func consoleShows(name, expression string) boottest.Check {
 	re := regexp.MustCompile(expression)
 	return boottest.Check{
-		Name: name, Asserts: "the console shows " + expression, Bound: firstBound,
+		Name: name, Asserts: "the console shows " + expression, Bound: firstBound, Needs: boottest.NeedConsole,
 		Ask: func(_ context.Context, s *boottest.Subject) (string, error) {
 			line, _, err := firstLine(s, re)
 			if err == nil && line == "" {
@@ -32,7 +32,7 @@ func consoleShows(name, expression string) boottest.Check {
 func consoleIsSilent(name, expression string) boottest.Check {
 	re := regexp.MustCompile(expression)
 	return boottest.Check{
-		Name: name, Asserts: "the console does not show " + expression, Bound: quick,
+		Name: name, Asserts: "the console does not show " + expression, Bound: quick, Needs: boottest.NeedConsole,
 		Ask: func(_ context.Context, s *boottest.Subject) (string, error) {
 			line, lines, err := firstLine(s, re)
 			if line != "" {
@@ -47,10 +47,10 @@ func consoleIsSilent(name, expression string) boottest.Check {
 func presses(name, keys, expression string) boottest.Check {
 	re := regexp.MustCompile(expression)
 	return boottest.Check{
-		Name: name, Asserts: "the serial console then shows " + expression, Bound: bootBound, Once: true, Vital: true,
+		Name: name, Asserts: "the serial console then shows " + expression, Bound: bootBound, Once: true, Vital: true, Needs: boottest.NeedConsole,
 		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
-			shown := s.Console.Expect(re)
-			if err := s.Type(keys); err != nil {
+			shown := s.Emulator.Console.Expect(re)
+			if err := s.Emulator.Type(keys); err != nil {
 				return "", err
 			}
 			return shown.Wait(ctx)

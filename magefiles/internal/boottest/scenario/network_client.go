@@ -32,7 +32,7 @@ func clientJoins() []boottest.Check {
 		"wpa_cli -p /run/client -i wlan1 status | sed -n 's/^wpa_state=//p'", "COMPLETED")
 	joined.Bound = settle
 	return []boottest.Check{
-		does("client", `set -e
+		needing(boottest.NeedRadios, does("client", `set -e
 phy=$(cat /sys/class/net/wlan1/phy80211/name)
 ip netns add client
 iw phy "$phy" set netns name client
@@ -42,7 +42,7 @@ ip -n client link set wlan1 up
 ip -n client route add default via `+cubeAddress+`
 mkdir -p /etc/netns/client
 echo nameserver `+cubeAddress+` >/etc/netns/client/resolv.conf
-`+supplicant(`"$CUBEOS_AP_KEY"`)),
+`+supplicant(`"$CUBEOS_AP_KEY"`))),
 		joined,
 	}
 }
@@ -50,14 +50,14 @@ echo nameserver `+cubeAddress+` >/etc/netns/client/resolv.conf
 // wlan1Configured is a step: the device's second radio is told to join a network,
 // for want of another one the device's own.
 func wlan1Configured() boottest.Check {
-	return does("a network for wlan1", `. /cubeos/config/ap.env
-{ echo ctrl_interface=/run/wpa_supplicant; wpa_passphrase "$CUBEOS_AP_SSID" "$CUBEOS_AP_KEY"; } >/etc/wpa_supplicant/wpa_supplicant-wlan1.conf`)
+	return needing(boottest.NeedRadios, does("a network for wlan1", `. /cubeos/config/ap.env
+{ echo ctrl_interface=/run/wpa_supplicant; wpa_passphrase "$CUBEOS_AP_SSID" "$CUBEOS_AP_KEY"; } >/etc/wpa_supplicant/wpa_supplicant-wlan1.conf`))
 }
 
 func wlan1Joins() boottest.Check {
 	c := says("wlan1 joins", "wlan1 has joined the network it was given", "wpa_cli -i wlan1 status | sed -n 's/^wpa_state=//p'", "COMPLETED")
 	c.Bound = settle
-	return c
+	return needing(boottest.NeedRadios, c)
 }
 
 // supplicant is a command that starts wpa_supplicant for the client.
@@ -108,7 +108,7 @@ func mode(mode string) boottest.Check {
 
 // routed is a step: eth0 is given the route that a router would give it.
 func routed() boottest.Check {
-	return does("a route by eth0", "ip route replace "+farAddress+" via "+gateway+" dev eth0")
+	return needing(boottest.NeedCapture, does("a route by eth0", "ip route replace "+farAddress+" via "+gateway+" dev eth0"))
 }
 
 func sameAgain(mode string) boottest.Check {
@@ -146,7 +146,7 @@ done
 echo "what the client sent did not arrive" >&2
 exit 1`, send(port), farAddress, port+markers)
 	return boottest.Check{
-		Name: "client stays in", Asserts: "what the client sends is dropped by our rule, and none of it leaves by eth0", Bound: settle,
+		Name: "client stays in", Asserts: "what the client sends is dropped by our rule, and none of it leaves by eth0", Bound: settle, Needs: boottest.NeedCapture,
 		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
 			if _, err := s.Run(ctx, command); err != nil {
 				return "", err
@@ -168,7 +168,7 @@ exit 1`, send(port), farAddress, port+markers)
 
 func leavesTranslated(port int) boottest.Check {
 	return boottest.Check{
-		Name: "client leaves by eth0", Asserts: "what the client sends leaves by eth0 with eth0's address", Bound: settle,
+		Name: "client leaves by eth0", Asserts: "what the client sends leaves by eth0 with eth0's address", Bound: settle, Needs: boottest.NeedCapture,
 		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
 			if _, err := s.Run(ctx, send(port)); err != nil {
 				return "", err

@@ -12,7 +12,7 @@ import (
 func Operational(l services.List) boottest.Scenario {
 	return boottest.Scenario{
 		Name: Default, About: "first boot, reboot and power off of a freshly flashed card",
-		Core: true,
+		Core: true, Harmless: true,
 		Phases: []boottest.Phase{
 			{Name: "first boot", Keep: true, Checks: slices.Concat(
 				[]boottest.Check{kernelStarts(), sshAnswers(), initFinished("first", firstBound)},

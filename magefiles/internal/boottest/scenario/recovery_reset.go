@@ -197,9 +197,9 @@ const leftovers = `cd / && {
 // asksForReset is a step: the device is asked for it, and restarts.
 func asksForReset() boottest.Check {
 	return boottest.Check{
-		Name: "request", Asserts: "the device restarts", Bound: settle, Once: true, Vital: true,
+		Name: "request", Asserts: "the device restarts", Bound: settle, Once: true, Vital: true, Needs: boottest.NeedConsole,
 		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
-			restarts := s.AllowRestart()
+			restarts := s.Emulator.AllowRestart()
 			// It may be gone before it has answered.
 			if _, err := s.Run(ctx, "cubeos-factory-reset request"); errors.As(err, new(*remote.ExitError)) {
 				return "", err
@@ -214,12 +214,12 @@ func asksForReset() boottest.Check {
 func resetEnds() boottest.Check {
 	complete := regexp.MustCompile(`CUBEOS: factory reset complete`)
 	return boottest.Check{
-		Name: "ends", Asserts: "the next boot completes the reset, and the device restarts", Bound: firstBound, Once: true, Vital: true,
+		Name: "ends", Asserts: "the next boot completes the reset, and the device restarts", Bound: firstBound, Once: true, Vital: true, Needs: boottest.NeedConsole,
 		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
-			if _, err := s.AllowRestart().Wait(ctx); err != nil {
+			if _, err := s.Emulator.AllowRestart().Wait(ctx); err != nil {
 				return "", err
 			}
-			s.ForgetHostKey()
+			s.Emulator.ForgetHostKey()
 			line, _, err := firstLine(s, complete)
 			if err == nil && line == "" {
 				err = fmt.Errorf("the device has restarted, but the console has not shown %s", complete)

@@ -65,6 +65,12 @@ func settles(c boottest.Check) boottest.Check {
 	return c
 }
 
+// needing says what a check needs of the emulator where its commands do not tell.
+func needing(need boottest.Need, c boottest.Check) boottest.Check {
+	c.Needs = need
+	return c
+}
+
 // does is a step: root runs a command, which has to succeed.
 func does(name, command string) boottest.Check {
 	return boottest.Check{
@@ -80,17 +86,19 @@ func plugs(in bool) boottest.Check {
 		name = "cable in"
 	}
 	return boottest.Check{
-		Name: name, Asserts: "eth0's carrier changes", Bound: quick, Once: true, Vital: true,
-		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) { return "done", s.SetLink(ctx, in) },
+		Name: name, Asserts: "eth0's carrier changes", Bound: quick, Once: true, Vital: true, Needs: boottest.NeedCable,
+		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
+			return "done", s.Emulator.SetLink(ctx, in)
+		},
 	}
 }
 
 // restartsByItself is a step: what was asked for on the card is a restart.
 func restartsByItself() boottest.Check {
 	return boottest.Check{
-		Name: "restarts", Asserts: "the device restarts by itself", Bound: bootBound, Once: true, Vital: true,
+		Name: "restarts", Asserts: "the device restarts by itself", Bound: bootBound, Once: true, Vital: true, Needs: boottest.NeedConsole,
 		Ask: func(ctx context.Context, s *boottest.Subject) (string, error) {
-			_, err := s.AllowRestart().Wait(ctx)
+			_, err := s.Emulator.AllowRestart().Wait(ctx)
 			return "the kernel starts again", err
 		},
 	}
@@ -99,10 +107,10 @@ func restartsByItself() boottest.Check {
 // cutsPower is a step: the power goes and comes again at once.
 func cutsPower() boottest.Check {
 	return boottest.Check{
-		Name: "power cut", Asserts: "the kernel starts again", Bound: settle, Once: true, Vital: true,
+		Name: "power cut", Asserts: "the kernel starts again", Bound: settle, Once: true, Vital: true, Needs: boottest.NeedPower,
 		Ask: func(ctx context.Context, s *boottest.Subject) (_ string, err error) {
-			boots := s.Console.Boots()
-			if err := s.Reset(ctx); err != nil {
+			boots := s.Emulator.Console.Boots()
+			if err := s.Emulator.Reset(ctx); err != nil {
 				return "", err
 			}
 			return "the kernel starts again", awaitBoot(ctx, s, boots)
@@ -111,7 +119,7 @@ func cutsPower() boottest.Check {
 }
 
 func awaitBoot(ctx context.Context, s *boottest.Subject, boots int) error {
-	for s.Console.Boots() == boots {
+	for s.Emulator.Console.Boots() == boots {
 		if err := pause(ctx); err != nil {
 			return err
 		}

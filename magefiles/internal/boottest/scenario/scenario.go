@@ -61,7 +61,7 @@ const Default = "operational"
 
 // Sets that can be asked for in place of names.
 const (
-	every = "all"
+	Every = "all"
 	core  = "core" // what CI runs on every change
 )
 
@@ -77,7 +77,7 @@ func Named(asked string, l services.List) ([]boottest.Scenario, error) {
 	for name := range strings.SplitSeq(asked, ",") {
 		known := false
 		for _, sc := range all {
-			if name == sc.Name || name == every || name == core && sc.Core {
+			if name == sc.Name || name == Every || name == core && sc.Core {
 				wanted[sc.Name], known = true, true
 			}
 		}

@@ -46,7 +46,7 @@ func TestEveryScenarioIsComplete(t *testing.T) {
 func complete(t *testing.T, scenarios []boottest.Scenario) {
 	t.Helper()
 	name := regexp.MustCompile(`^[a-z0-9]+(-[a-z0-9]+)*$`)
-	taken := map[string]bool{every: true, core: true, "raw": true, "machines": true, "snapshots": true, "lock": true}
+	taken := map[string]bool{Every: true, core: true, "raw": true, "machines": true, "snapshots": true, "lock": true}
 	for _, sc := range scenarios {
 		if !name.MatchString(sc.Name) || taken[sc.Name] || sc.About == "" || len(sc.Phases) == 0 {
 			t.Errorf("%q: %q, %d phases: a scenario needs a name of its own in kebab-case, a sentence and a phase", sc.Name, sc.About, len(sc.Phases))

@@ -62,7 +62,7 @@ yaml="  wifis:
       access-points:
         \"$CUBEOS_AP_SSID\":
           password: \"$CUBEOS_AP_KEY\""`),
-					[]boottest.Check{wlan1Joins(), does("wlan1 leaves", "systemctl stop wpa_supplicant@wlan1.service && rm /etc/wpa_supplicant/wpa_supplicant-wlan1.conf")},
+					[]boottest.Check{wlan1Joins(), needing(boottest.NeedRadios, does("wlan1 leaves", "systemctl stop wpa_supplicant@wlan1.service && rm /etc/wpa_supplicant/wpa_supplicant-wlan1.conf"))},
 				)},
 				{Name: "ONLINE_ETH", Checks: slices.Concat(
 					sameEitherWay("ONLINE_ETH", "cubeos-network-mode ONLINE_ETH", "eth0", "mode=wifi_router\n"+yamlByCable),

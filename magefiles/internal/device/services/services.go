@@ -134,18 +134,25 @@ func Read(root string) (List, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading the list of services: %w", err)
 	}
+	l, err := Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	return l, nil
+}
+
+// Parse reads a list, be it a checkout's or a device's. The error holds every problem
+// found.
+func Parse(data []byte) (List, error) {
 	var file struct {
 		Services List `json:"services"`
 	}
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&file); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
-	if err := file.Services.validate(); err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return file.Services, nil
+	return file.Services, file.Services.validate()
 }
 
 // CheckFiles makes sure that every service has its compose file, and that there
