@@ -18,6 +18,7 @@ const (
 	NeedArtifact   Need = "the image file that the card was made from"
 	NeedCard       Need = "the card's content, read from outside"
 	NeedAnother    Need = "another device beside it"
+	NeedEmulated   Need = "a device that is emulated"
 	NeedNoWatchdog Need = "a machine without a watchdog"
 )
 

@@ -96,6 +96,7 @@ func TestOnHardware(t *testing.T) {
 		"setup-cut":              nil,
 		"identity":               nil,
 		"raspi3b":                nil,
+		"as-hardware":            nil,
 		"wizard-wifi":            nil,
 		"factory-reset":          nil,
 		"watchdog":               {"first boot", "hang"},

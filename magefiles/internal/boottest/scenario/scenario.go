@@ -24,7 +24,7 @@ func All(l services.List) ([]boottest.Scenario, error) {
 	if err := errors.Join(problems...); err != nil {
 		return nil, err
 	}
-	return slices.Concat(
+	all := slices.Concat(
 		[]boottest.Scenario{Operational(l)},
 		power(l),
 		cards(l),
@@ -39,7 +39,9 @@ func All(l services.List) ([]boottest.Scenario, error) {
 		base(l),
 		access(),
 		raspberryPi(),
-	), nil
+	)
+	harmless := slices.DeleteFunc(slices.Clone(all), func(sc boottest.Scenario) bool { return !sc.Harmless })
+	return append(all, asHardware(l, harmless)), nil
 }
 
 // The services that scenarios are about, or need for what they do, by name.
