@@ -2,8 +2,12 @@ package diskimage
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path"
+	"path/filepath"
 	"strings"
 
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
@@ -48,6 +52,32 @@ func mtoolsImage(img string, p Partition) string { return fmt.Sprintf("%s@@%d", 
 // p of img, nothing if there is none.
 func ReadExt4File(ctx context.Context, img string, p Partition, path string) (string, error) {
 	return debugfs(ctx, img, p, "cat "+path)
+}
+
+// WriteExt4File makes or replaces a file, root's with mode 0644, in a directory of the
+// ext4 file system in partition p of img.
+func WriteExt4File(ctx context.Context, img string, p Partition, name string, content []byte) (err error) {
+	dir, err := os.MkdirTemp("", "cubeos-ext4-")
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	from, base := filepath.Join(dir, "content"), path.Base(name)
+	requests := fmt.Sprintf("cd %s\nrm %s\nwrite %s %s\nset_inode_field %s mode 0100644\nset_inode_field %s uid 0\nset_inode_field %s gid 0\n",
+		path.Dir(name), base, from, base, base, base, base)
+	if err := os.WriteFile(from, content, 0o644); err != nil {
+		return err
+	}
+	argv := []string{"debugfs", "-w", "-f", "-", ext4Image(img, p)}
+	if err := (process.Cmd{Argv: argv, Stdin: strings.NewReader(requests)}).Run(ctx); err != nil {
+		return fmt.Errorf("writing %s to the root file system of %s: %w", name, img, err)
+	}
+	// It succeeds whatever became of the requests.
+	written, err := ReadExt4File(ctx, img, p, name)
+	if err == nil && written != strings.TrimRight(string(content), "\n") {
+		err = fmt.Errorf("%s was not written to the root file system of %s", name, img)
+	}
+	return err
 }
 
 // ListExt4 returns the names of the directories and of everything else in a

@@ -20,6 +20,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
 	"github.com/google/go-containerregistry/pkg/v1/mutate"
+	"github.com/google/go-containerregistry/pkg/v1/static"
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 	"github.com/google/go-containerregistry/pkg/v1/types"
 
@@ -181,10 +182,59 @@ func image(s services.Service, layer v1.Layer) (v1.ImageIndex, error) {
 	if img, err = mutate.ConfigFile(img, config); err != nil {
 		return nil, fmt.Errorf("making the image of %s: %w", s.Name, err)
 	}
-	return mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), mutate.IndexAddendum{
-		Add:        img,
-		Descriptor: v1.Descriptor{Platform: &v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}},
-	}), nil
+	return published(img)
+}
+
+// published is an index as build tools publish one: images of several platforms and,
+// for each, an attestation of how it was built, which claims to be an image.
+func published(img v1.Image) (v1.ImageIndex, error) {
+	other, err := forPlatform(img, "amd64")
+	if err != nil {
+		return nil, err
+	}
+	index := mutate.IndexMediaType(empty.Index, types.OCIImageIndex)
+	for _, of := range []struct {
+		image    v1.Image
+		platform v1.Platform
+	}{
+		{other, v1.Platform{OS: "linux", Architecture: "amd64"}},
+		{img, v1.Platform{OS: "linux", Architecture: "arm64", Variant: "v8"}},
+	} {
+		digest, err := of.image.Digest()
+		if err != nil {
+			return nil, err
+		}
+		attestation, err := attest(digest)
+		if err != nil {
+			return nil, err
+		}
+		index = mutate.AppendManifests(index,
+			mutate.IndexAddendum{Add: of.image, Descriptor: v1.Descriptor{Platform: &of.platform}},
+			mutate.IndexAddendum{Add: attestation, Descriptor: v1.Descriptor{
+				Platform: &v1.Platform{OS: "unknown", Architecture: "unknown"},
+				Annotations: map[string]string{
+					"vnd.docker.reference.type": "attestation-manifest", "vnd.docker.reference.digest": digest.String(),
+				},
+			}})
+	}
+	return index, nil
+}
+
+func forPlatform(img v1.Image, architecture string) (v1.Image, error) {
+	config, err := img.ConfigFile()
+	if err != nil {
+		return nil, err
+	}
+	config = config.DeepCopy()
+	config.Architecture = architecture
+	return mutate.ConfigFile(img, config)
+}
+
+// attest makes what BuildKit puts beside an image.
+func attest(digest v1.Hash) (v1.Image, error) {
+	statement := fmt.Appendf(nil, `{"_type":"https://in-toto.io/Statement/v0.1","predicateType":"https://slsa.dev/provenance/v0.2","subject":[{"digest":{%q:%q}}]}`, digest.Algorithm, digest.Hex)
+	img := mutate.ConfigMediaType(mutate.MediaType(empty.Image, types.OCIManifestSchema1), types.OCIConfigJSON)
+	return mutate.AppendLayers(img, static.NewLayer(statement, "application/vnd.in-toto+json"))
 }
 
 // sources lists the files that decide what the images hold.

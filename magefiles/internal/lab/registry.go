@@ -75,6 +75,20 @@ func StartRegistry(ctx context.Context, o Options) (mirror string, stop func() e
 	return mirror, stop, nil
 }
 
+// Fill compiles the stand-in services and puts their images, as StartRegistry has
+// them, into a registry that anybody may write to as long as this runs.
+func Fill(ctx context.Context, handler http.Handler, o Options) (err error) {
+	if err := CheckServices(o.Services); err != nil {
+		return err
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("filling a registry: %w", err)
+	}
+	stop := serve(ctx, l, handler)
+	return errors.Join(fill(ctx, l.Addr().String(), o), stop())
+}
+
 func serve(ctx context.Context, l net.Listener, handler http.Handler) (stop func() error) {
 	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	ended := make(chan error, 1)

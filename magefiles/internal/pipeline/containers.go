@@ -27,12 +27,10 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 		Update:   b.Update,
 		Reporter: b.Log,
 	}
-	listed, err := containerimage.ReadList(o.ListFile)
+	standIns, err := b.StandIns()
 	if err != nil {
 		return err
 	}
-	entries := slices.DeleteFunc(listed, func(e containerimage.Entry) bool { return !slices.Contains(o.Services, e.Name) })
-	standIns := lab.Options{ModuleDir: b.Root, Services: b.Services, Images: entries, Reporter: b.Log}
 	if b.values.standIns {
 		if o.MirrorID, err = lab.InputsDigest(standIns); err != nil {
 			return err
@@ -47,7 +45,7 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 		return err
 	}
 	outputs := []string{b.savedLock(), filepath.Join(o.Dir, containerimage.SumsFile), filepath.Join(o.Dir, containerimage.EnvFile)}
-	for _, e := range entries {
+	for _, e := range standIns.Images {
 		outputs = append(outputs, filepath.Join(o.Dir, e.Name+".tar"))
 	}
 	if b.Update {
@@ -71,6 +69,17 @@ func (b *Build) ContainerImages(ctx context.Context) error {
 			return errors.Join(b.download(ctx, o), stop())
 		},
 	})
+}
+
+// StandIns are the services of the profile, as a registry of the lab serves them.
+func (b *Build) StandIns() (lab.Options, error) {
+	listed, err := containerimage.ReadList(imagesList(b.Root))
+	if err != nil {
+		return lab.Options{}, err
+	}
+	names := b.Services.Names()
+	entries := slices.DeleteFunc(listed, func(e containerimage.Entry) bool { return !slices.Contains(names, e.Name) })
+	return lab.Options{ModuleDir: b.Root, Services: b.Services, Images: entries, Reporter: b.Log}, nil
 }
 
 func (b *Build) download(ctx context.Context, o containerimage.Options) error {

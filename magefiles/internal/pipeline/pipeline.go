@@ -146,6 +146,11 @@ func (b *Build) start(ctx context.Context) error {
 	return errors.Join(b.store.Probe(ctx), b.store.Sweep(), b.Sweep())
 }
 
+// Suite is that of Debian which the image is based on, InitFormat how Raspberry Pi
+// Imager hands its settings over.
+func (b *Build) Suite() string      { return b.values.suite }
+func (b *Build) InitFormat() string { return b.values.initFormat }
+
 // Close gives back what others wait for: build/, which goes to the owner of the
 // checkout, who may have become root only for this, and the cache, which is
 // brought down to its limit.

@@ -25,12 +25,7 @@ type BootOptions struct {
 // Boot makes the compressed image and proves that what is in it works: it is
 // unpacked, checked against its build manifest, and put through scenarios.
 func Boot(ctx context.Context, b *pipeline.Build, o BootOptions) error {
-	settings, err := settingsOf(b.Recipe)
-	if err != nil {
-		return err
-	}
-	chosen, err := scenario.Named(cmp.Or(o.Scenarios, scenario.Default), b.Services)
-	if err != nil {
+	if _, err := scenario.Named(cmp.Or(o.Scenarios, scenario.Default), b.Services); err != nil {
 		return err
 	}
 	if err := b.Compress(ctx); err != nil {
@@ -40,15 +35,33 @@ func Boot(ctx context.Context, b *pipeline.Build, o BootOptions) error {
 	if err != nil {
 		return err
 	}
+	return boot(ctx, b, card.Artifact{
+		XZPath:    b.Names.XZ,
+		RawSHA256: manifest.RawImage.SHA256,
+		RawSize:   manifest.RawImage.Size,
+	}, filepath.Join(b.Dir, "boot"), o)
+}
+
+// BootArtifact proves the same of an image from elsewhere that has the services of
+// the build's profile; report and evidence are in dir.
+func BootArtifact(ctx context.Context, b *pipeline.Build, a card.Artifact, dir, scenarios string) error {
+	return boot(ctx, b, a, dir, BootOptions{Scenarios: scenarios})
+}
+
+func boot(ctx context.Context, b *pipeline.Build, a card.Artifact, dir string, o BootOptions) error {
+	settings, err := settingsOf(b.Recipe)
+	if err != nil {
+		return err
+	}
+	chosen, err := scenario.Named(cmp.Or(o.Scenarios, scenario.Default), b.Services)
+	if err != nil {
+		return err
+	}
 	report, err := boottest.Run(ctx, boottest.Options{
-		Artifact: card.Artifact{
-			XZPath:    b.Names.XZ,
-			RawSHA256: manifest.RawImage.SHA256,
-			RawSize:   manifest.RawImage.Size,
-		},
+		Artifact:   a,
 		Settings:   settings,
-		InitFormat: manifest.BaseImage.InitFormat,
-		WorkDir:    filepath.Join(b.Dir, "boot"),
+		InitFormat: b.InitFormat(),
+		WorkDir:    dir,
 		Services:   b.Services,
 		Scenarios:  chosen,
 		Origin:     scenario.Operational(b.Services),
