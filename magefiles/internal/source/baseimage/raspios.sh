@@ -81,6 +81,14 @@ rm -f /vmlinuz* /initrd.img*
 dpkg --install "$archive"/pool/*.deb
 apt-get check
 
+# Kernels ------------------------------------------------------------------------
+
+# Raspberry Pi's have no driver of an emulator's disk and network card.
+for modules in /usr/lib/modules/*; do
+  rm -f "$modules"/kernel/drivers/{block/virtio_blk,net/virtio_net}.ko*
+  depmod "${modules##*/}"
+done
+
 # Boot partition -----------------------------------------------------------------
 
 install -m 0755 "$own"/boot/* "$boot/"
