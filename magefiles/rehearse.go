@@ -37,7 +37,7 @@ func Rehearse(ctx context.Context, cache, scenario *string, limit *int) error {
 			return err
 		}
 		return rehearsal.Run(ctx, rehearsal.Options{
-			Workspace: b.Workspace, BaseImage: base.Path, Suite: b.Suite(), Lab: images, Scenarios: o.Scenarios,
+			Workspace: b.Workspace, BaseImage: base.Path, Suite: b.Suite(), Mirror: b.DebianMirror(), Lab: images, Scenarios: o.Scenarios,
 			Boot: func(ctx context.Context, a card.Artifact, dir string) error {
 				return proof.BootArtifact(ctx, b, a, dir, strangersScenario)
 			},

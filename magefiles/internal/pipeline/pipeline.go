@@ -146,9 +146,11 @@ func (b *Build) start(ctx context.Context) error {
 	return errors.Join(b.store.Probe(ctx), b.store.Sweep(), b.Sweep())
 }
 
-// Suite is that of Debian which the image is based on, InitFormat how Raspberry Pi
-// Imager hands its settings over.
-func (b *Build) Suite() string      { return b.values.suite }
+// Suite and DebianMirror are those of the Debian that the image is based on.
+func (b *Build) Suite() string        { return b.values.suite }
+func (b *Build) DebianMirror() string { return b.values.mirror }
+
+// InitFormat is how Raspberry Pi Imager hands its settings over.
 func (b *Build) InitFormat() string { return b.values.initFormat }
 
 // Close gives back what others wait for: build/, which goes to the owner of the

@@ -23,6 +23,7 @@ type Options struct {
 	workspace.Workspace
 	BaseImage string      // raw, behaves like Raspberry Pi OS
 	Suite     string      // of Debian, the base image's
+	Mirror    string      // of Debian, a URL
 	Lab       lab.Options // what the registry is filled with
 	Scenarios string      // that the release is put through
 	// Boot proves that an image works; report and evidence go to dir.

@@ -44,7 +44,7 @@ const (
 // serveBaseImage packs the base image as Raspberry Pi's server has it. The image
 // trusts the rehearsal's authority: what runs in it speaks TLS with its servers.
 func (r *rehearsal) serveBaseImage(ctx context.Context) (err error) {
-	if r.authority, err = hosts.NewAuthority(); err != nil {
+	if r.authority, err = hosts.OpenAuthority(r.dir); err != nil {
 		return err
 	}
 	if err := os.WriteFile(filepath.Join(r.dir, authorityFile), r.authority.PEM, 0o644); err != nil {
@@ -105,7 +105,7 @@ func (r *rehearsal) serveDocker(ctx context.Context) (err error) {
 	if err := os.RemoveAll(dir); err != nil {
 		return err
 	}
-	if r.addresses.dockerFingerprint, err = hosts.DockerRepository(ctx, filepath.Join(dir, "linux/debian"), r.Suite); err != nil {
+	if r.addresses.dockerFingerprint, err = hosts.DockerRepository(ctx, filepath.Join(dir, "linux/debian"), r.Suite, r.Mirror); err != nil {
 		return err
 	}
 	address, err := r.serve(ctx, http.FileServer(http.Dir(dir)))

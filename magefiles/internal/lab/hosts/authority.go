@@ -12,13 +12,18 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
+	"os"
+	"path/filepath"
 	"time"
+
+	"github.com/google/renameio/v2"
 )
 
-// Authority is a certificate authority that lives as long as this process.
+// Authority is a certificate authority.
 type Authority struct {
 	PEM []byte // its certificate, for those who are to trust it
 
@@ -28,6 +33,40 @@ type Authority struct {
 
 // validity is longer than any release takes; clocks of devices begin at the build.
 const validity = 7 * 24 * time.Hour
+
+// OpenAuthority returns the authority that is kept in dir, or makes one and keeps it
+// there: what trusts it can be used again.
+func OpenAuthority(dir string) (*Authority, error) {
+	path := filepath.Join(dir, "authority.key")
+	if raw, err := os.ReadFile(path); err == nil {
+		if a, err := parse(raw); err == nil && time.Until(a.certificate.NotAfter) > validity/2 {
+			return a, nil
+		}
+	}
+	a, err := NewAuthority()
+	if err != nil {
+		return nil, err
+	}
+	key, err := x509.MarshalECPrivateKey(a.key)
+	if err != nil {
+		return nil, err
+	}
+	return a, renameio.WriteFile(path, append(a.PEM, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: key})...), 0o600)
+}
+
+func parse(raw []byte) (*Authority, error) {
+	pair, err := tls.X509KeyPair(raw, raw)
+	if err != nil {
+		return nil, err
+	}
+	key, ok := pair.PrivateKey.(*ecdsa.PrivateKey)
+	if !ok {
+		return nil, errors.New("the key of the authority is of another kind")
+	}
+	return &Authority{
+		PEM: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: pair.Leaf.Raw}), certificate: pair.Leaf, key: key,
+	}, nil
+}
 
 // NewAuthority makes an authority.
 func NewAuthority() (*Authority, error) {
