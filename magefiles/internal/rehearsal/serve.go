@@ -65,7 +65,13 @@ func (r *rehearsal) serveBaseImage(ctx context.Context) (err error) {
 	if r.addresses.baseSHA256, err = stage.FileDigest(packed); err != nil {
 		return err
 	}
-	address, err := r.serve(ctx, http.FileServer(http.Dir(r.dir)))
+	address, err := r.serve(ctx, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if req.URL.Path != "/"+baseFile {
+			http.NotFound(w, req)
+			return
+		}
+		http.ServeFile(w, req, packed)
+	}))
 	r.addresses.baseImage = "https://" + address + "/" + baseFile
 	return err
 }
