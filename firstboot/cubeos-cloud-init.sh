@@ -26,7 +26,9 @@ case ${1:-} in
       log "cloud-init was cut off: it begins again"
     fi
     # What may be done only once ever stays done, and a seed is not cloud-init's.
-    find "$notes" -mindepth 1 -maxdepth 1 ! -name sem ! -name seed -exec rm -rf {} +
+    if [[ -d $notes ]]; then
+      find "$notes" -mindepth 1 -maxdepth 1 ! -name sem ! -name seed -exec rm -rf {} +
+    fi
     ;;
   pause)
     if [[ ! -e $complete ]]; then

@@ -214,6 +214,7 @@ func TestCloudInitBeginsAnew(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", verb, err, out)
 		}
 	}
+	run("forget", "") // there is nothing at the first boot
 	for _, path := range []string{"instance/sem/config_users_groups", "instances/1/obj.pkl", "data/set-hostname", "sem/bootper.mine", "seed/nocloud/user-data"} {
 		d.write("var/lib/cloud/"+path, "")
 	}
