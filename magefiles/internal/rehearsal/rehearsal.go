@@ -15,6 +15,7 @@ import (
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
 	"github.com/cubeos-app/releases/magefiles/internal/lab"
 	"github.com/cubeos-app/releases/magefiles/internal/lab/hosts"
+	"github.com/cubeos-app/releases/magefiles/internal/release/publish/publishtest"
 	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )
 
@@ -44,7 +45,8 @@ type rehearsal struct {
 	dir       string
 	authority *hosts.Authority
 	addresses addresses
-	github    *github
+	github    *publishtest.GitHub
+	gitlab    *publishtest.GitLab
 	found     card.Artifact
 	stops     []func() error
 	steps     []step
@@ -69,7 +71,7 @@ func Run(ctx context.Context, o Options) (err error) {
 		{"base image, served as .img.xz", r.serveBaseImage},
 		{"Docker's repository", r.serveDocker},
 		{"registry", r.serveRegistry},
-		{"GitHub", r.serveGitHub},
+		{"GitHub and GitLab", r.servePlaces},
 		{"clone with other addresses", r.clone},
 		{"mage download -update", r.download},
 		{"mage release", r.release},

@@ -17,21 +17,27 @@ import (
 // Where the release is published, and who may.
 const (
 	owner, repository = "cubeos-app", "releases"
-	token             = "rehearsal-token" //nolint:gosec // of a server that lives for minutes
+	token             = "rehearsal-token"
 	profile           = "pios"
 )
 
-type github = publishtest.GitHub
-
-func (r *rehearsal) serveGitHub(ctx context.Context) error {
-	dir := filepath.Join(r.dir, "github")
-	if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+// servePlaces serves GitHub, where the entry in the list points to, and GitLab.
+func (r *rehearsal) servePlaces(ctx context.Context) error {
+	github, gitlab := filepath.Join(r.dir, "github"), filepath.Join(r.dir, "gitlab")
+	for _, dir := range []string{github, gitlab} {
+		if err := errors.Join(os.RemoveAll(dir), os.MkdirAll(dir, 0o755)); err != nil {
+			return err
+		}
+	}
+	r.github = publishtest.NewGitHub(github, owner, repository, token)
+	r.gitlab = publishtest.NewGitLab(gitlab, owner+"/"+repository, token, "")
+	atGitHub, err := r.serve(ctx, r.github)
+	if err != nil {
 		return err
 	}
-	r.github = publishtest.NewGitHub(dir, owner, repository, token)
-	address, err := r.serve(ctx, r.github)
-	r.addresses.github = "https://" + address
-	r.addresses.publishTo = r.github.Place(r.addresses.github)
+	atGitLab, err := r.serve(ctx, r.gitlab)
+	r.addresses.github = "https://" + atGitHub
+	r.addresses.publishTo = []string{r.github.Place(r.addresses.github), r.gitlab.Place("https://" + atGitLab)}
 	r.addresses.releases = r.addresses.github + "/" + owner + "/" + repository + "/releases/download/v{version}"
 	return err
 }
@@ -70,7 +76,7 @@ func (a addresses) into(text string) (string, error) {
 		{"base_image_url", fmt.Sprintf("%q", a.baseImage)},
 		{"base_image_sha256", fmt.Sprintf("%q", a.baseSHA256)},
 		{"release_url_base", fmt.Sprintf("%q", a.releases)},
-		{"publish_to", fmt.Sprintf("[%q]", a.publishTo)},
+		{"publish_to", fmt.Sprintf("[%q, %q]", a.publishTo[0], a.publishTo[1])},
 	} {
 		line := regexp.MustCompile(`(?m)^` + attribute.name + ` *= .*$`)
 		if found := line.FindAllString(text, -1); len(found) != 1 {
@@ -100,7 +106,7 @@ func (r *rehearsal) mage(ctx context.Context, arguments ...string) error {
 		Dir:  r.checkout(),
 		Env: append(os.Environ(),
 			"SSL_CERT_FILE="+filepath.Join(r.dir, authorityFile), "SSL_CERT_DIR=/etc/ssl/certs",
-			"GITHUB_TOKEN="+token, "DOCKER_CONFIG="+filepath.Join(r.dir, "no-credentials")),
+			"GITHUB_TOKEN="+token, "GITLAB_TOKEN="+token, "DOCKER_CONFIG="+filepath.Join(r.dir, "no-credentials")),
 		Stdout: os.Stdout, Stderr: os.Stderr,
 	}.Run(ctx)
 }
@@ -123,8 +129,18 @@ func (r *rehearsal) publish(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	r.github.Commits, r.github.Tags["v"+version] = []string{head}, head
-	return r.mage(ctx, "publish")
+	tag := "v" + version
+	r.github.Commits, r.github.Tags[tag] = []string{head}, head
+	r.gitlab.Commits, r.gitlab.Tags[tag] = []string{head}, head
+	if err := r.mage(ctx, "publish"); err != nil {
+		return err
+	}
+	for place, found := range map[string][]publishtest.Release{"GitHub": r.github.Releases(), "GitLab": r.gitlab.Releases("cubeos")} {
+		if len(found) != 1 || found[0].Tag != tag || found[0].Draft {
+			return fmt.Errorf("%s has %+v, want the release %s alone, and no draft", place, found, tag)
+		}
+	}
+	return nil
 }
 
 // report prints what the steps took.

@@ -15,7 +15,7 @@ func TestOnlyAddressesChange(t *testing.T) {
 	a := addresses{
 		baseImage: "https://127.0.0.1:1/base.img.xz", baseSHA256: strings.Repeat("ab", 32),
 		docker: "https://127.0.0.1:2/linux/debian", dockerFingerprint: strings.Repeat("AB", 20),
-		publishTo: "github:https://127.0.0.1:3/a/b", releases: "https://127.0.0.1:3/a/b/releases/download/v{version}",
+		publishTo: []string{"github:https://127.0.0.1:3/a/b", "gitlab:https://127.0.0.1:4/a/b"}, releases: "https://127.0.0.1:3/a/b/releases/download/v{version}",
 	}
 	changed, err := a.into(string(text))
 	if err != nil {

@@ -19,10 +19,11 @@ import (
 
 // addresses are what the clone's recipe has other values for.
 type addresses struct {
-	baseImage, baseSHA256       string
-	docker, dockerFingerprint   string
-	mirror                      string // HOST:PORT
-	publishTo, releases, github string
+	baseImage, baseSHA256     string
+	docker, dockerFingerprint string
+	mirror                    string   // HOST:PORT
+	publishTo                 []string // two
+	releases, github          string
 }
 
 // serve serves a handler until the rehearsal ends and returns HOST:PORT.
