@@ -67,7 +67,7 @@ func StartRegistry(ctx context.Context, o Options) (mirror string, stop func() e
 	if err != nil {
 		return "", nil, fmt.Errorf("starting the lab's registry: %w", err)
 	}
-	stop = serve(ctx, l, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
+	stop = Serve(ctx, l, registry.New(registry.Logger(log.New(io.Discard, "", 0))))
 	mirror = l.Addr().String()
 	if err := fill(ctx, mirror, o); err != nil {
 		return "", nil, errors.Join(err, stop())
@@ -85,12 +85,14 @@ func Fill(ctx context.Context, handler http.Handler, o Options) (err error) {
 	if err != nil {
 		return fmt.Errorf("filling a registry: %w", err)
 	}
-	stop := serve(ctx, l, handler)
+	stop := Serve(ctx, l, handler)
 	return errors.Join(fill(ctx, l.Addr().String(), o), stop())
 }
 
-func serve(ctx context.Context, l net.Listener, handler http.Handler) (stop func() error) {
-	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+// Serve serves handler until stop is called or ctx ends; stop returns when nothing of
+// it is left.
+func Serve(ctx context.Context, l net.Listener, handler http.Handler) (stop func() error) {
+	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	ended := make(chan error, 1)
 	go func() { ended <- srv.Serve(l) }()
 	// What is under way when the build is cancelled is of no use to anyone.
@@ -102,7 +104,7 @@ func serve(ctx context.Context, l net.Listener, handler http.Handler) (stop func
 			err = errors.Join(err, serveErr)
 		}
 		if err != nil {
-			return fmt.Errorf("stopping the lab's registry: %w", err)
+			return fmt.Errorf("stopping a server: %w", err)
 		}
 		return nil
 	})

@@ -14,7 +14,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/boottest/card"
 	"github.com/cubeos-app/releases/magefiles/internal/lab"
-	"github.com/cubeos-app/releases/magefiles/internal/lab/hosts"
+	"github.com/cubeos-app/releases/magefiles/internal/rehearsal/hosts"
 	"github.com/cubeos-app/releases/magefiles/internal/release/publish/publishtest"
 	"github.com/cubeos-app/releases/magefiles/internal/workspace"
 )

@@ -12,7 +12,7 @@ import (
 
 	"github.com/cubeos-app/releases/magefiles/internal/diskimage"
 	"github.com/cubeos-app/releases/magefiles/internal/lab"
-	"github.com/cubeos-app/releases/magefiles/internal/lab/hosts"
+	"github.com/cubeos-app/releases/magefiles/internal/rehearsal/hosts"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/process"
 	"github.com/cubeos-app/releases/magefiles/internal/sys/stage"
 )

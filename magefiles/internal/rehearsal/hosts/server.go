@@ -3,14 +3,12 @@ package hosts
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"fmt"
-	"io"
-	"log"
 	"net"
 	"net/http"
 	"sync"
-	"time"
+
+	"github.com/cubeos-app/releases/magefiles/internal/lab"
 )
 
 // Serve serves handler over TLS until stop is called or ctx ends. It returns
@@ -24,20 +22,9 @@ func (a *Authority) Serve(ctx context.Context, handler http.Handler) (address st
 	if err != nil {
 		return "", nil, fmt.Errorf("starting a server: %w", err)
 	}
-	srv := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 	// HTTP/1 only: what cuts a connection has to get hold of it.
 	config.NextProtos = []string{"http/1.1"}
-	ended := make(chan error, 1)
-	go func() { ended <- srv.Serve(tls.NewListener(l, config)) }()
-	unwatch := context.AfterFunc(ctx, func() { _ = srv.Close() })
-	return l.Addr().String(), sync.OnceValue(func() error {
-		unwatch()
-		err := srv.Close()
-		if serveErr := <-ended; !errors.Is(serveErr, http.ErrServerClosed) {
-			err = errors.Join(err, serveErr)
-		}
-		return err
-	}), nil
+	return l.Addr().String(), lab.Serve(ctx, tls.NewListener(l, config), handler), nil
 }
 
 // cut hands on the first half of what is answered to a path, once, and then closes
